@@ -1,0 +1,162 @@
+"""What a row of a Netlist costs on a Part: LUTs, carry chains and delay, before any synthesis.
+
+Model, for a part with LUTs of L inputs (all counts are of logic that stays after sharing nothing with its neighbours):
+
+- an addition costs one LUT per bit of its carry chain. The chain starts where two operands overlap: lower bits, where only
+  one un-negated operand (and no constant) is live, are wires; a constant rides along for free. k operands are k - 1
+  additions in a balanced tree.
+- a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two values
+  an addition; `eq` is a tree of LUTs.
+- `select` costs one LUT per bit, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the area
+  of its shift-and-add rows. Slices, shifts and constants are wires.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.backends.part import Part
+from gatewright.ir.fixed import Ints
+from gatewright.ir.intervals import Rows
+from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.usage import constant
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RowCosts:
+    """Per row: LUTs, bits of carry chain, two-operand additions (int64[n]), and delay in ns (float64[n])."""
+
+    lut: Ints
+    carry_bits: Ints
+    adders: Ints
+    delay_ns: Floats
+
+
+def row_costs(netlist: Netlist, part: Part) -> RowCosts:
+    """The cost of every row of `netlist` on `part`."""
+    n = len(netlist)
+    costs = RowCosts(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
+    fixed = constant(netlist)
+    rules = {Op.SUM: _sums, Op.GE: _compare, Op.EQ: _compare, Op.SELECT: _selects, Op.MUL: _products, Op.TABLE: _tables}
+    for op, rule in rules.items():
+        rows = np.flatnonzero((netlist.op == op) & ~fixed).astype(np.int32)
+        if len(rows):
+            rule(netlist, part, rows, costs)
+    return costs
+
+
+def _add_delay(part: Part, bits: Ints) -> Floats:
+    """Through the LUT in front of a chain of `bits` bits and along the chain."""
+    d, groups = part.delay, np.maximum(-(-bits // part.carry_group_bits), 1)
+    through = d["net"] + d["lut"] + d["carry_in"] + d["carry_out"] + d["carry_group"] * (groups - 1)
+    return np.where(bits > 0, through, 0.0)
+
+
+def _lut_tree(part: Part, inputs: Ints) -> tuple[Ints, Floats]:
+    """LUTs and delay of a function of `inputs` bits that a tree of LUTs can compute; one bit is a wire."""
+    size = part.lut_inputs
+    levels = np.ceil(np.log(np.maximum(inputs, 1)) / np.log(size) - 1e-9)
+    return -(-(inputs - 1) // (size - 1)), levels * (part.delay["net"] + part.delay["lut"])
+
+
+def _trailing_zeros(values: Ints) -> Ints:
+    """Trailing zero bits; 63 for zero."""
+    lowest = (values & -values).astype(np.uint64)
+    count: Ints = np.bitwise_count(lowest - np.uint64(1)).astype(np.int64)
+    return np.where(values == 0, 63, count)
+
+
+def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
+    """One pass over operands sorted by shift within their row, constants left out: they join `imm`."""
+    count = np.diff(netlist.first)[rows]
+    place = np.repeat(netlist.first[rows] - (np.cumsum(count) - count), count) + np.arange(count.sum())
+    owner, arg = np.repeat(np.arange(len(rows)), count), netlist.arg[place]
+    fixed = constant(netlist)[arg]
+    zeros = np.full(len(rows), 63)
+    np.minimum.at(zeros, owner[fixed], _trailing_zeros(netlist.lo[arg[fixed]]) + netlist.shift[place[fixed]])
+    zeros = np.minimum(zeros, _trailing_zeros(netlist.imm[rows]))
+    order = np.lexsort((netlist.shift[place], owner))
+    order = order[~fixed[order]]
+    owner, place, arg = owner[order], place[order], arg[order]
+    shift, neg = netlist.shift[place].astype(np.int64), netlist.neg[place]
+    live = np.bincount(owner, minlength=len(rows))
+    width, own = netlist.widths[rows], netlist.widths[arg]
+    first = np.minimum(np.cumsum(live) - live, len(owner) - 1)
+    second = np.minimum(first + 1, len(owner) - 1)
+    lowest = shift[first]
+    pair = np.where(neg[first], lowest, np.maximum(lowest, np.minimum(zeros, shift[second])))
+    apart = (~neg[first] & ~neg[second] & (zeros == 63) & (netlist.lo[arg[first]] >= 0)
+             & (lowest + own[first] <= shift[second]))
+    alone = np.where(neg[first], np.minimum(lowest, zeros), zeros)
+    start = np.where(live == 1, alone, np.where((live == 2) & ~apart, pair, np.where(live == 2, 63, lowest)))
+    chain = np.maximum(width - start, 0)
+    spread = np.bincount(owner, np.minimum(own, width[owner]), minlength=len(rows)).astype(np.int64)
+    widest = np.zeros(len(rows), np.int64)
+    np.maximum.at(widest, owner, np.minimum(own, width[owner]))
+    area = np.where(live > 2, spread - widest + live - 1, chain)
+    costs.lut[rows] = costs.carry_bits[rows] = area
+    costs.adders[rows] = np.where(chain > 0, np.maximum(live - 1, 1), 0)
+    levels = np.maximum(np.ceil(np.log2(np.maximum(live, 1))), 1)
+    costs.delay_ns[rows] = levels * _add_delay(part, chain)
+
+
+def _compare(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
+    a, b = netlist.first[rows], netlist.first[rows] + 1
+    width, fixed = netlist.widths, constant(netlist)
+    top = [width[netlist.arg[p]] + netlist.shift[p] for p in (a, b)]
+    known = [fixed[netlist.arg[p]] for p in (a, b)]
+    equal = netlist.op[rows] == Op.EQ
+    # x >= c needs the bits of x from the lowest one of c up; c >= x is not (x >= c + 1)
+    limit = np.where(known[1], netlist.lo[netlist.arg[b]] << netlist.shift[b],
+                     (netlist.lo[netlist.arg[a]] << netlist.shift[a]) + 1)
+    varying = np.where(known[1], a, b)
+    own = width[netlist.arg[varying]]
+    skipped = np.where(equal, 0, np.maximum(_trailing_zeros(limit) - netlist.shift[varying], 0))
+    inputs = np.where(known[0] | known[1], np.maximum(own - skipped, 1), 2 * np.maximum(*top))
+    lut, delay = _lut_tree(part, inputs)
+    chained = ~(equal | known[0] | known[1])
+    bits = np.maximum(*top) - np.minimum(netlist.shift[a], netlist.shift[b])
+    costs.lut[rows] = np.where(chained, bits, lut)
+    costs.carry_bits[rows] = np.where(chained, bits, 0)
+    costs.adders[rows] = chained
+    costs.delay_ns[rows] = np.where(chained, _add_delay(part, bits), delay)
+
+
+def _selects(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
+    c = netlist.first[rows]
+    free = constant(netlist)[netlist.arg[c]]
+    padding = np.minimum(netlist.shift[c + 1], netlist.shift[c + 2])
+    costs.lut[rows] = np.where(free, 0, np.maximum(netlist.widths[rows] - padding, 0))
+    costs.delay_ns[rows] = np.where(free, 0.0, part.delay["net"] + part.delay["lut"])
+
+
+def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
+    place, fixed = netlist.first[rows], constant(netlist)
+    operands = [netlist.arg[place], netlist.arg[place + 1]]
+    widths = [netlist.widths[x] for x in operands]
+    terms = [np.where(fixed[x], np.bitwise_count(np.abs(netlist.lo[x])), w)
+             for x, w in zip(operands, widths, strict=True)]
+    adders = np.maximum(np.minimum(*terms) - 1, 0)
+    added = np.where(terms[0] <= terms[1], widths[1], widths[0])
+    levels = np.ceil(np.log2(adders + 1))
+    # partial products are gated in the LUTs of the first level of adders; two one-bit operands are one AND
+    gate = (adders == 0) & ~fixed[operands[0]] & ~fixed[operands[1]]
+    costs.lut[rows] = np.where(gate, np.maximum(*widths), adders * (added + 1))
+    costs.carry_bits[rows] = adders * (added + 1)
+    costs.adders[rows] = adders
+    costs.delay_ns[rows] = (levels * _add_delay(part, netlist.widths[rows])
+                            + np.where(gate, part.delay["net"] + part.delay["lut"], 0.0))
+
+
+def _tables(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
+    d, size = part.delay, part.lut_inputs
+    beyond = np.clip(netlist.widths[netlist.arg[netlist.first[rows]]] - size, 0, 40)
+    merged = np.maximum(beyond - 2, 0)  # two levels of multiplexers lie in the slice; four-way ones follow in LUTs
+    per_bit = (np.int64(1) << beyond) + ((np.int64(1) << merged) - 1 + 2) // 3
+    costs.lut[rows] = netlist.widths[rows] * per_bit
+    costs.delay_ns[rows] = ((1 + np.ceil(merged / 2)) * (d["net"] + d["lut"]) + d["muxf"] * np.minimum(beyond, 2))

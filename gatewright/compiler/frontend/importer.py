@@ -1,0 +1,263 @@
+"""model.onnx to Graph: walks the nodes in order and gives each to the handler of its type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewright.compiler.frontend import qonnx, standard
+from gatewright.compiler.frontend.onnx_file import Model, Node, TensorInfo, load
+from gatewright.compiler.frontend.values import (
+    Builder,
+    Const,
+    Data,
+    Handler,
+    Host,
+    Quantised,
+    Value,
+    cast_expr,
+    expr_unit,
+    frac_of,
+    single_leaf,
+)
+from gatewright.errors import UserError
+from gatewright.ir import expr as ex
+from gatewright.ir.exact import Exacts, Surd, exacts, inverse
+from gatewright.ir.fixed import ROUNDING, Cast, FixedArray
+from gatewright.ir.graph import Graph, Meaning, Op, Output
+from gatewright.ir.ops import Input
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+MAX_OUTPUT_BITS = 32
+"""Codes of an output without a quantiser are widened up to this to stay exact; beyond, the default grid rounds."""
+
+
+@dataclass(frozen=True)
+class Types:
+    """What the user says of types: a default and per tensor, for inputs and for outputs."""
+
+    input: Cast | None = None
+    inputs: Mapping[str, Cast] = field(default_factory=dict)
+    output: Cast | None = None
+    outputs: Mapping[str, Cast] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The model as a Graph, as written: regions are still exact expressions."""
+
+    graph: Graph
+    model: Model
+    notes: tuple[str, ...]
+    quantisers: Mapping[str, Quantised]
+    input_casts: Mapping[str, Cast]
+    """How data for an input with a type becomes codes."""
+
+
+def import_model(model: Model | str | Path, types: Types | None = None, outputs: Sequence[str] | None = None) -> Imported:
+    """Imports the model, or the part of it that computes `outputs`. Raises UserError with node, reason and remedy."""
+    model = model if isinstance(model, Model) else load(model)
+    types = types or Types()
+    wanted = list(outputs) if outputs else list(dict.fromkeys(model.outputs))
+    nodes = _needed(model, wanted)
+    _check_names(types, model, wanted)
+    builder = Builder(re.sub(r"\W", "_", model.path.stem) or "model")
+    values: dict[str, Value] = {}
+    casts: dict[str, Cast] = {}
+    read = {name for n in nodes for name in n.inputs} | set(wanted)
+    builder.batch = _batch(model, read)
+    for info in model.inputs:
+        if info.name in read:
+            values[info.name] = _input(builder, info, types, casts)
+    for name, array in model.constants.items():
+        if name in read:
+            values[name] = standard.as_const(array, name)
+    users = {name: [n for n in nodes if name in n.inputs] for n in nodes for name in n.outputs}
+    for node in nodes:
+        _import_node(builder, node, values, users, wanted)
+    results = [_output(builder, name, values, types) for name in wanted]
+    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts)
+
+
+def handler_of(node: Node) -> Handler | None:
+    """The handler of a node's type, None where gatewright has none."""
+    if node.domain in STANDARD_DOMAINS:
+        return standard.HANDLERS.get(node.op_type)
+    return qonnx.HANDLERS.get(node.op_type) if node.domain in qonnx.DOMAINS else None
+
+
+def _needed(model: Model, wanted: Sequence[str]) -> list[Node]:
+    """The nodes that the wanted tensors depend on."""
+    known = {name for n in model.nodes for name in n.outputs} | {i.name for i in model.inputs}
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"the model has no tensor '{name}'",
+                            remedy=f"Choose from its outputs {', '.join(model.outputs)} or any node's result")
+    needed, kept = set(wanted), []
+    for n in reversed(model.nodes):
+        if needed & set(n.outputs):
+            needed |= set(n.inputs)
+            kept.append(n)
+    return kept[::-1]
+
+
+def _check_names(types: Types, model: Model, wanted: Sequence[str]) -> None:
+    for kind, given, known in (("input", types.inputs, [i.name for i in model.inputs]), ("output", types.outputs, wanted)):
+        for name in given:
+            if name not in known:
+                raise UserError(f"the model has no {kind} '{name}'", remedy=f"Its {kind}s are {', '.join(known)}")
+
+
+def _batch(model: Model, read: set[str]) -> int:
+    """The batch size that the file bakes in: the first dimension that its inputs share, 1 where it is symbolic."""
+    sizes = {i.dims[0] or 1 for i in model.inputs if i.name in read and len(i.dims) > 1}
+    return sizes.pop() if len(sizes) == 1 else 1
+
+
+def _input(b: Builder, info: TensorInfo, types: Types, casts: dict[str, Cast]) -> Data:
+    batched = len(info.dims) > 1 and (info.dims[0] or 1) == b.batch
+    dims = info.dims[1:] if batched else info.dims
+    if any(not d for d in dims):
+        shown = ", ".join("?" if not d else str(d) for d in info.dims)
+        raise UserError(f"input '{info.name}' has the shape [{shown}]: a dimension besides the batch is not fixed",
+                        remedy="Export the model with fixed sizes; hardware has no dynamic shapes")
+    shape = tuple(int(d) for d in dims if d)
+    if np.prod(shape, dtype=object) > 1 << 20:
+        raise UserError(f"input '{info.name}' has the shape {list(shape)}: more than a million elements per sample",
+                        remedy="Export a smaller model")
+    if b.batch != 1:
+        b.notes.append(f"Input '{info.name}' has a batch of {b.batch} baked in; the hardware takes one sample at a time.")
+    cast = types.inputs.get(info.name, types.input)
+    if cast is None:
+        b.leaves.append(Host(info.name, shape, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)))
+        return Data(ex.Leaf(len(b.leaves) - 1), shape, batched)
+    casts[info.name] = cast
+    scale = exacts(Fraction(2) ** -cast.type.frac)
+    op: Op = Input(name=b.unique(info.name), inputs=(), node=info.name, type=FixedArray.full(shape, cast.type))
+    return Data(ex.affine(b.append(op, scale, ex.ZERO), scale), shape, batched)
+
+
+def _import_node(b: Builder, node: Node, values: dict[str, Value], users: Mapping[str, list[Node]],
+                 wanted: Sequence[str]) -> None:
+    handler = handler_of(node)
+    if handler is None:
+        domain = f" of domain '{node.domain}'" if node.domain not in STANDARD_DOMAINS else ""
+        raise UserError(f"the operator {node.op_type}{domain} is not supported", node=node.name,
+                        remedy="'gatewright inspect' lists every node of the model with what is supported")
+    if node.op_type == "Softmax" and (users.get(node.outputs[0]) or node.outputs[0] not in wanted):
+        raise UserError("a Softmax inside the network is not supported (a final one is cut)", node=node.name,
+                        remedy="Remove it, or select tensors before it with --outputs")
+    inputs = [values[name] if name else None for name in node.inputs]
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    try:
+        result = handler(b, node, inputs)
+    except UserError as error:
+        if error.node:
+            raise
+        raise UserError(error.reason, node=node.name, remedy=error.remedy) from None
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise UserError(f"{node.op_type} cannot be read: {error}", node=node.name,
+                        remedy="Check the node's operands and attributes; export the model again") from error
+    for name, value in zip(node.outputs, result if isinstance(result, list) else [result], strict=False):
+        values[name] = value
+
+
+# -- outputs -------------------------------------------------------------------------------------------------------------
+
+
+def _output(b: Builder, name: str, values: Mapping[str, Value], types: Types) -> Output:
+    value = values[name]
+    if isinstance(value, Const):
+        raise UserError(f"output '{name}' does not depend on the inputs: it is a constant",
+                        remedy="Select other tensors with --outputs")
+    cast = types.outputs.get(name, types.output)
+    if cast is not None:
+        return _cast_output(b, name, value, cast)
+    term = single_leaf(value.expr)
+    if term and _same_everywhere(term[1]) and _same_everywhere(term[2]):
+        op, scale, offset = b.integer(value, name, name)
+        return Output(name, op.name, Meaning(_first(scale), _first(offset)))
+    # one scale and one offset for all elements where there are such: first with offset 0, then with one element's
+    offsets = [ex.ZERO, _first(value.expr.offset)] if isinstance(value.expr, ex.Affine) else [ex.ZERO]
+    for offset in offsets:
+        above = ex.affine(value.expr, ex.ONE, np.asarray(-offset, object))
+        step = expr_unit(above)
+        if step is None or _code_bits(b, codes := ex.affine(above, exacts(inverse(step)))) > MAX_OUTPUT_BITS:
+            continue
+        leaf = b.region(codes, value.shape, name, name, exacts(step), offset)
+        return Output(name, b.operand(leaf.index).name, Meaning(exacts(step), offset))
+    return _default_grid(b, name, value)
+
+
+def _same_everywhere(a: Exacts) -> bool:
+    return bool((a == a.reshape(-1)[0]).all())
+
+
+def _first(a: Exacts) -> Exacts:
+    return exacts(a.reshape(-1)[0])
+
+
+def _bounds(b: Builder, expr: ex.Expr) -> tuple[Exacts, Exacts]:
+    types = {i: b.operand(i).type for i in ex.leaves(expr)}
+    count = max(types, default=-1) + 1
+    inputs = [(exacts(types[i].lo), exacts(types[i].hi)) if i in types else (ex.ZERO, ex.ZERO) for i in range(count)]
+    return ex.bounds(expr, inputs)
+
+
+def _code_bits(b: Builder, expr: ex.Expr) -> int:
+    lo, hi = _bounds(b, expr)
+    return max(int(abs(v)).bit_length() for v in (*lo.reshape(-1), *hi.reshape(-1))) + 1
+
+
+def _default_grid(b: Builder, name: str, value: Data) -> Output:
+    """No common scale and no type given: the nearest point of a power-of-two grid, the bound stated."""
+    lo, hi = _bounds(b, value.expr)
+    steps: list[Any] = []
+    _scales(value.expr, steps)
+    finest = min(abs(float(s)) for s in steps)
+    frac = int(-np.floor(np.log2(finest)))
+    scale = exacts(Fraction(2) ** -frac)
+    codes = ex.Round(ex.affine(value.expr, exacts(Fraction(2) ** frac)), "ROUND")
+    leaf = b.region(codes, value.shape, name, name, scale, ex.ZERO)
+    b.notes.append(f"Output '{name}' has no quantiser and its elements have no common scale: it is rounded (half to even) to "
+                   f"multiples of 2^{-frac}, so it is off by at most 2^{-frac - 1}; choose a type with --output-type.")
+    return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
+
+
+def _scales(expr: ex.Expr, found: list[Any]) -> None:
+    if isinstance(expr, ex.Affine):
+        for x, s in expr.terms:
+            found += [v for v in s.reshape(-1) if v != 0]
+            _scales(x, found)
+    elif not isinstance(expr, ex.Leaf):
+        _scales(expr.x, found)
+    else:
+        found.append(Fraction(1))
+
+
+def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:
+    """The output on the user's grid. Without modes, a cast that could lose a bit or overflow is refused."""
+    t, scale = cast.type, exacts(Fraction(2) ** -cast.type.frac)
+    lo, hi = _bounds(b, value.expr)
+    low, high = Fraction(t.lo) * scale.item(), Fraction(t.hi) * scale.item()
+    if cast.overflow is None and ((lo < low).any() or (hi > high).any()):
+        raise UserError(f"output '{name}' reaches {float(lo.min()):g}..{float(hi.max()):g}, which {cast} does not hold",
+                        remedy=f"Widen the type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
+    step = expr_unit(value.expr)
+    exact = step is not None and not isinstance(step, Surd) and (step / scale.item()).denominator == 1
+    if cast.rounding is None and not exact:
+        raise UserError(f"output '{name}' is not on the grid of {cast}: bits would be lost",
+                        remedy=f"Use more fractional bits, or say how to round: {repr(t)[:-1]},RND_CONV,SAT>")
+    codes = cast_expr(value.expr, cast, ROUNDING[cast.rounding or "TRN"])
+    leaf = b.region(codes, value.shape, name, name, scale, ex.ZERO)
+    return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
+
+
+__all__ = ["Imported", "Types", "frac_of", "handler_of", "import_model"]

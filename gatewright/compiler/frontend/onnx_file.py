@@ -1,0 +1,204 @@
+"""Reads a model file: the ONNX protobuf, its external data, its structure. Every defect is one clear message."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from gatewright.errors import UserError
+
+MAX_ELEMENTS = 1 << 26
+"""Elements that one tensor may have; a larger declared shape is refused before any memory is taken."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """An ONNX node. `name` is unique and never empty: unnamed nodes are called after their type and position."""
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A declared graph input: `dims` has None for a dimension without a number, int otherwise."""
+
+    name: str
+    dims: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the file says, nodes in an order in which every operand is computed before it is used."""
+
+    path: Path
+    sha256: str
+    producer: str
+    opset: int
+    nodes: tuple[Node, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[str, ...]
+    constants: dict[str, NDArray[Any]] = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
+    """The model file and its external data by relative path: what has to be kept to have the model."""
+
+
+def load(path: str | Path) -> Model:
+    """Reads and checks a model. Raises UserError on anything that makes it unusable."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read '{path}': {error.strerror or error}", remedy="Give the path of an .onnx file") from None
+    proto = _parse(data, path)
+    files = {path.name: data} | _external_data(proto, path)
+    return _build(proto, path, files)
+
+
+def _parse(data: bytes, path: Path) -> onnx.ModelProto:
+    remedy = "Export the model again and check that the copy is complete"
+    if not data:
+        raise UserError(f"'{path}' is empty", remedy=remedy)
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception:  # protobuf raises its own DecodeError, and other types by version
+        raise UserError(f"'{path}' is not an ONNX file, or it is truncated", remedy=remedy) from None
+    if not proto.graph.node and not proto.graph.output:
+        raise UserError(f"'{path}' is not an ONNX file: it contains no graph", remedy=remedy)
+    return proto
+
+
+def _external_data(proto: onnx.ModelProto, path: Path) -> dict[str, bytes]:
+    """Loads external tensors into the protobuf; returns the files they came from."""
+    files: dict[str, bytes] = {}
+    folder = path.parent.resolve()
+    for tensor in _tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entry = {e.key: e.value for e in tensor.external_data}
+        location = entry.get("location", "")
+        target = (folder / location).resolve()
+        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise UserError(f"tensor '{tensor.name}' keeps its data in '{location}', outside the model's folder",
+                            remedy="Save the model with its external data beside it")
+        if location not in files:
+            try:
+                files[location] = target.read_bytes()
+            except OSError as error:
+                raise UserError(f"the external data '{location}' of tensor '{tensor.name}' cannot be read: "
+                                f"{error.strerror or error}", remedy=f"Put the file into '{path.parent}'") from None
+        start = int(entry.get("offset", 0) or 0)
+        length = int(entry.get("length", 0) or 0) or len(files[location]) - start
+        raw = files[location][start:start + length]
+        if len(raw) < length:
+            raise UserError(f"the external data '{location}' ends before tensor '{tensor.name}' does",
+                            remedy="Copy the file again: it is truncated")
+        tensor.raw_data = raw
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+    return files
+
+
+def _tensors(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    found = list(proto.graph.initializer)
+    for node in proto.graph.node:
+        found += [a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    return found
+
+
+def tensor_array(tensor: onnx.TensorProto, node: str | None = None) -> NDArray[Any]:
+    """The values of a tensor; refuses shapes too large to hold and data that does not fill the shape."""
+    elements = math.prod(tensor.dims)
+    if any(d < 0 for d in tensor.dims) or elements > MAX_ELEMENTS:
+        raise UserError(f"tensor '{tensor.name}' declares the shape {list(tensor.dims)}, more than {MAX_ELEMENTS} elements",
+                        node=node, remedy="Export a smaller model")
+    try:
+        array = np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:
+        raise UserError(f"tensor '{tensor.name}' cannot be read: {error}", node=node,
+                        remedy="Export the model again: its data does not fit its shape") from None
+    if array.dtype.kind not in "fiub":
+        return np.asarray(array, np.float64) if array.dtype.kind == "V" else array
+    return array
+
+
+def _build(proto: onnx.ModelProto, path: Path, files: dict[str, bytes]) -> Model:
+    graph = proto.graph
+    constants = {t.name: tensor_array(t) for t in graph.initializer}
+    nodes = [Node(n.name or f"{n.op_type}_{i}", n.op_type, n.domain, tuple(n.input), tuple(n.output),
+                  {a.name: _attribute(a, n.name) for a in n.attribute}) for i, n in enumerate(graph.node)]
+    nodes = _unique_names(nodes)
+    inputs = tuple(TensorInfo(i.name, tuple(d.dim_value if d.HasField("dim_value") else None
+                                            for d in i.type.tensor_type.shape.dim))
+                   for i in graph.input if i.name not in constants)
+    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    outputs = tuple(o.name for o in graph.output)
+    ordered = _ordered(nodes, {i.name for i in inputs} | set(constants))
+    _check_outputs(outputs, ordered, inputs, constants)
+    return Model(path, digest.hexdigest(), f"{proto.producer_name} {proto.producer_version}".strip(), opset, ordered,
+                 inputs, outputs, constants, files)
+
+
+def _attribute(attribute: onnx.AttributeProto, node: str) -> Any:
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return tensor_array(attribute.t, node)
+    value = onnx.helper.get_attribute_value(attribute)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _unique_names(nodes: list[Node]) -> list[Node]:
+    seen: dict[str, int] = {}
+    out = []
+    for n in nodes:
+        count = seen[n.name] = seen.get(n.name, -1) + 1
+        out.append(n if count == 0 else Node(f"{n.name}#{count}", n.op_type, n.domain, n.inputs, n.outputs, n.attributes))
+    return out
+
+
+def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:
+    """Nodes in topological order, the file's order where it is one."""
+    produced = {name for n in nodes for name in n.outputs if name}
+    for n in nodes:
+        for name in n.inputs:
+            if name and name not in known and name not in produced:
+                raise UserError(f"its operand '{name}' is neither an input, an initialiser nor another node's result",
+                                node=n.name, remedy="Export the model again: the file is incomplete")
+    known = set(known)
+    ordered: list[Node] = []
+    waiting = nodes
+    while waiting:
+        later = []
+        for n in waiting:
+            if all(not i or i in known for i in n.inputs):
+                ordered.append(n)
+                known.update(n.outputs)
+            else:
+                later.append(n)
+        if len(later) == len(waiting):
+            raise UserError(f"its operands depend on its own result (a cycle of {len(later)} nodes)", node=later[0].name,
+                            remedy="Export the model again: an ONNX graph has no cycles")
+        waiting = later
+    return tuple(ordered)
+
+
+def _check_outputs(outputs: tuple[str, ...], nodes: tuple[Node, ...], inputs: tuple[TensorInfo, ...],
+                   constants: dict[str, NDArray[Any]]) -> None:
+    known = {name for n in nodes for name in n.outputs} | {i.name for i in inputs} | set(constants)
+    for name in outputs:
+        if name not in known:
+            raise UserError(f"the graph's output '{name}' is computed by no node", remedy="Export the model again")

@@ -1,0 +1,354 @@
+"""What the importer knows of an ONNX tensor: a constant, or an exact expression of integer tensors; and the Graph it builds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Union
+
+import numpy as np
+
+from gatewright.compiler.frontend.onnx_file import Node
+from gatewright.errors import UserError
+from gatewright.ir import expr as ex
+from gatewright.ir.exact import Exacts, Number, Surd, as_integers, exacts, inverse, unit
+from gatewright.ir.fixed import Cast, FixedArray, Ints
+from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
+from gatewright.ir.ops import Combine, Input, Region, Reshape, Transpose
+
+MAX_CONSTANT_BITS = 24
+"""Integer weights wider than this mean that a float weight has no quantiser."""
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A tensor known at compile time: exact values; `integer` where its ONNX type is an integer type."""
+
+    value: Exacts
+    integer: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A tensor that depends on the inputs: an exact expression of leaves (indices into `Builder.leaves`).
+
+    `shape` is the shape of one sample; `batched` says that the ONNX tensor has a leading batch dimension besides.
+    """
+
+    expr: ex.Expr
+    shape: tuple[int, ...]
+    batched: bool
+
+    @property
+    def rank(self) -> int:
+        """Dimensions of the ONNX tensor."""
+        return len(self.shape) + self.batched
+
+
+Value = Union[Const, Data]
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A model input without a type: real values, outside the hardware, until a quantiser makes codes of them."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    index: Ints
+    """Which element of the input each element of this tensor is."""
+    moves: tuple[tuple[type[Op], dict[str, Any]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A quantiser's result in the Graph: the model's code is `factor * code of tensor + shift`."""
+
+    tensor: str
+    factor: int
+    shift: int
+
+
+@dataclass
+class Builder:
+    """Collects the Graph's operations. One per import; the Graph that it returns is immutable."""
+
+    name: str
+    batch: int = 1
+    """The baked-in batch size of the file, 1 where it is symbolic."""
+    ops: list[Op] = field(default_factory=list)
+    leaves: list[Op | Host] = field(default_factory=list)
+    meanings: dict[str, Meaning] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    quantisers: dict[str, Quantised] = field(default_factory=dict)
+    """Every quantiser of data, by ONNX tensor name."""
+    names: set[str] = field(default_factory=set)
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """`name`, or with a suffix where a tensor of that name exists."""
+        candidate, n = name, 1
+        while candidate in self.names:
+            n += 1
+            candidate = f"{name}.{n}"
+        self.names.add(candidate)
+        return candidate
+
+    def emit(self, op_class: type[Op], name: str, operands: Sequence[Op], node: str, scale: Exacts, offset: Exacts,
+             **attributes: Any) -> ex.Leaf:
+        """Adds an operation whose codes mean scale * code + offset; returns its leaf."""
+        op = typed(op_class, self.unique(name), operands, node, frac=frac_of(scale), **attributes)
+        return self.append(op, scale, offset)
+
+    def append(self, op: Op, scale: Exacts, offset: Exacts) -> ex.Leaf:
+        self.ops.append(op)
+        self.meanings[op.name] = Meaning(scale, offset)
+        self.leaves.append(op)
+        return ex.Leaf(len(self.leaves) - 1)
+
+    def shape_of(self, leaf: int) -> tuple[int, ...]:
+        source = self.leaves[leaf]
+        return source.index.shape if isinstance(source, Host) else source.type.shape
+
+    # -- regions ---------------------------------------------------------------------------------------------------
+
+    def region(self, expr: ex.Expr, shape: tuple[int, ...], name: str, node: str, scale: Exacts, offset: Exacts) -> ex.Leaf:
+        """Emits an integer-valued expression as a tensor. A region of a typeless input becomes the input's encoding."""
+        used = sorted(ex.leaves(expr))
+        hosts = [source for i in used if isinstance(source := self.leaves[i], Host)]
+        if hosts:
+            if len(used) > 1 or any(op.name == hosts[0].name for op in self.ops):
+                raise missing_type(hosts[0].name, node)
+            return self._encoded_input(hosts[0], expr, used[0], name, node, scale, offset)
+        operands = [self.operand(i) for i in used]
+        local = ex.substitute(expr, {i: ex.Leaf(k) for k, i in enumerate(used)})
+        if not used:
+            raise UserError("its result does not depend on the model's inputs once types are known", node=node,
+                            remedy="Remove the node from the model")
+        simplified = ex.simplify(local, [(exacts(o.type.lo), exacts(o.type.hi)) for o in operands])
+        return self.emit(Region, name, operands, node, scale, offset, expr=simplified, shape=shape)
+
+    def operand(self, leaf: int) -> Op:
+        source = self.leaves[leaf]
+        if isinstance(source, Host):
+            raise missing_type(source.name)
+        return source
+
+    def _encoded_input(self, host: Host, expr: ex.Expr, leaf: int, name: str, node: str, scale: Exacts,
+                       offset: Exacts) -> ex.Leaf:
+        """The input's port carries the quantiser's codes; shape operations before the quantiser come after the port."""
+        def to_input(a: Exacts) -> Exacts:
+            if not a.shape:
+                return a
+            spread = np.empty(math.prod(host.input_shape), object)
+            spread[host.index.reshape(-1)] = np.broadcast_to(a, host.index.shape).reshape(-1)
+            return spread.reshape(host.input_shape)
+
+        wide = [(exacts(Fraction(-1 << 200)), exacts(Fraction(1 << 200)))]
+        outside = ex.simplify(ex.transform(expr, to_input, lambda _: ex.Leaf(0)), wide)
+        top = outside
+        while isinstance(top, ex.Affine) and len(top.terms) == 1:
+            top = top.terms[0][0]
+        if not isinstance(top, ex.Clip) or top.lo is None or top.hi is None:
+            raise missing_type(host.name, node)
+        lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape).copy()
+                  for b in ex.bounds(outside, wide))
+        op: Op = Input(name=self.unique(host.name), inputs=(), node=node, type=FixedArray(lo, hi, frac_of(scale)),
+                       encoding=Encoding(outside))
+        result = self.append(op, to_input(scale), to_input(offset))
+        self.notes.append(f"Input '{host.name}' has no type, so its port carries the codes of the quantiser '{node}'; "
+                          f"with --input-type the quantiser is built in hardware.")
+        for move, attributes in host.moves:
+            result = self.emit(move, name, [self.operand(result.index)], node, scale, offset, **attributes)
+        return result
+
+    # -- integer tensors -------------------------------------------------------------------------------------------
+
+    def integer(self, data: Data, name: str, node: str) -> tuple[Op, Exacts, Exacts]:
+        """The data as one integer tensor of its full shape, with the scale and offset that its codes mean."""
+        term = single_leaf(data.expr)
+        if term and self.shape_of(term[0].index) == data.shape:
+            leaf, scale, offset = term
+            return self.operand(leaf.index), scale, offset
+        if term:  # broadcast only
+            leaf, scale, offset = term
+            ones = np.ones(data.shape, np.int64)
+            spread = self.emit(Combine, name, [self.operand(leaf.index)], node, scale, offset,
+                               scales=(ones,), offset=np.zeros((), np.int64))
+            return self.operand(spread.index), scale, offset
+        step = expr_unit(data.expr)
+        if step is None:
+            raise UserError("its operand is a sum of parts whose scales have no common unit, so it has no exact integer "
+                            "codes", node=node, remedy="Put a quantiser before this node")
+        scale = exacts(step)
+        whole = ex.affine(data.expr, np.asarray(inverse(step), object))
+        leaf = self.region(whole, data.shape, name, node, scale, ex.ZERO)
+        return self.operand(leaf.index), scale, ex.ZERO
+
+    def uniform(self, data: Data, axes: tuple[int, ...], name: str, node: str) -> tuple[Op, Exacts, Exacts]:
+        """Like `integer`, with a scale that is the same along `axes` (so that codes can be added along them)."""
+        op, scale, offset = self.integer(data, name, node)
+        full = np.broadcast_to(scale, data.shape)
+        if not scale.shape or all((full == np.take(full, [0], axis=a)).all() for a in axes):
+            return op, scale, offset
+        step = unit(scale)
+        if step is None:
+            raise UserError("its operand's elements have scales without a common unit, so they cannot be added exactly",
+                            node=node, remedy="Quantise the operand with one scale per tensor")
+        ratio = integer_constant(np.asarray(scale / step, object), "its operand's scales", node)
+        common = exacts(step)
+        leaf = self.emit(Combine, name, [op], node, common, offset, scales=(ratio,), offset=np.zeros((), np.int64))
+        return self.operand(leaf.index), common, offset
+
+    # -- shape -----------------------------------------------------------------------------------------------------
+
+    def move(self, data: Data, op_class: type[Op], attributes: dict[str, Any], name: str, node: str,
+             batched: bool) -> Data:
+        """The data with its elements moved by a shape operation; commutes with everything element-wise."""
+        if any(self.shape_of(i) != data.shape for i in ex.leaves(data.expr)):
+            op, scale, offset = self.integer(data, name, node)
+            data = replace(data, expr=ex.affine(self.leaf_of(op), scale, offset))
+
+        def moved(a: Any) -> Any:
+            if op_class is Reshape:
+                return a.reshape(attributes["shape"])
+            return a.transpose(attributes["perm"])
+
+        def constant(a: Exacts) -> Exacts:
+            return moved(np.broadcast_to(a, data.shape)) if a.shape else a  # type: ignore[no-any-return]
+
+        def leaf(old: ex.Leaf) -> ex.Expr:
+            source = self.leaves[old.index]
+            if isinstance(source, Host):
+                self.leaves.append(replace(source, index=moved(source.index),
+                                           moves=(*source.moves, (op_class, attributes))))
+                return ex.Leaf(len(self.leaves) - 1)
+            meaning = self.meanings[source.name]
+            return self.emit(op_class, name, [source], node, constant(meaning.scale), constant(meaning.offset), **attributes)
+
+        expr = ex.transform(data.expr, constant, leaf)
+        return Data(expr, moved(np.empty(data.shape)).shape, batched)
+
+    def leaf_of(self, op: Op) -> ex.Leaf:
+        return ex.Leaf(next(i for i, source in enumerate(self.leaves) if source is op))
+
+    def reshape(self, data: Data, full: tuple[int, ...], name: str, node: str) -> Data:
+        """Reshape to a whole ONNX shape, batch included."""
+        if full and full[0] == self.batch and data.batched:
+            target, batched = full[1:], True
+        elif self.batch == 1:
+            target, batched = full, False
+        else:
+            raise across_batch(node, self.batch)
+        if math.prod(target) != math.prod(data.shape):
+            raise UserError(f"cannot reshape {list(data.shape)} (one sample) to {list(full)}", node=node,
+                            remedy="Export the model with a symbolic batch dimension")
+        if target == data.shape:
+            return replace(data, batched=batched)
+        return self.move(data, Reshape, {"shape": target}, name, node, batched)
+
+    def transpose(self, data: Data, perm: tuple[int, ...], name: str, node: str) -> Data:
+        """Permute the axes of the ONNX tensor."""
+        if data.batched and perm[0] == 0:
+            inner = tuple(p - 1 for p in perm[1:])
+        else:
+            data, inner = self.unbatch(data, name, node), perm
+        if inner == tuple(range(len(inner))):
+            return data
+        return self.move(data, Transpose, {"perm": inner}, name, node, data.batched)
+
+    def unbatch(self, data: Data, name: str, node: str) -> Data:
+        """The data with its batch dimension of 1 as an ordinary dimension of the sample."""
+        if not data.batched:
+            return data
+        if self.batch != 1:
+            raise across_batch(node, self.batch)
+        return self.move(data, Reshape, {"shape": (1, *data.shape)}, name, node, batched=False)
+
+    def graph(self, outputs: Sequence[Output]) -> Graph:
+        return Graph(self.name, tuple(self.ops), tuple(outputs), self.meanings)
+
+
+def single_leaf(expr: ex.Expr) -> tuple[ex.Leaf, Exacts, Exacts] | None:
+    """(leaf, scale, offset) of an affine function of one leaf."""
+    if isinstance(expr, ex.Leaf):
+        return expr, ex.ONE, ex.ZERO
+    if isinstance(expr, ex.Affine) and len(expr.terms) == 1 and isinstance(expr.terms[0][0], ex.Leaf):
+        return expr.terms[0][0], expr.terms[0][1], expr.offset
+    return None
+
+
+def expr_unit(expr: ex.Expr) -> Number | None:
+    """A number of which the expression is an integer multiple for all integer inputs; None if there is none."""
+    if isinstance(expr, ex.Leaf | ex.Round):
+        return Fraction(1)
+    parts: list[Any] = []
+    if isinstance(expr, ex.Affine):
+        for x, s in expr.terms:
+            inner = expr_unit(x)
+            if inner is None:
+                return None
+            parts.append(np.asarray(s * inner, object))
+        parts.append(expr.offset)
+    else:
+        inner = expr_unit(expr.x)
+        if inner is None:
+            return None
+        parts = [np.asarray(inner, object)] + [b for b in (expr.lo, expr.hi) if b is not None]
+    return unit(np.concatenate([p.reshape(-1) for p in parts]))
+
+
+def integer_constant(values: Exacts, what: str, node: str) -> Ints:
+    """int64 of exact integers; refuses those that only an unquantised float can need."""
+    integers = as_integers(values)
+    widest = max((abs(int(v)).bit_length() for v in integers.reshape(-1)), default=0)
+    if widest > MAX_CONSTANT_BITS:
+        raise UserError(f"{what} need {widest}-bit integers, so they have no quantiser (or one with an unusual scale)",
+                        node=node, remedy="Quantise the weights in training (QKeras, Brevitas, HGQ) or with a Quant node")
+    return integers.astype(np.int64)
+
+
+def frac_of(scale: Exacts) -> int:
+    """k where the scale is 2**-k for every element, else 0."""
+    first = scale.reshape(-1)[0] if scale.size else Fraction(1)
+    if isinstance(first, Surd) or first <= 0 or (scale != first).any():
+        return 0
+    n, d = first.numerator, first.denominator
+    if n & (n - 1) or d & (d - 1):
+        return 0
+    return d.bit_length() - n.bit_length()
+
+
+def missing_type(name: str, node: str | None = None) -> UserError:
+    return UserError(f"input '{name}' has no type: nothing in the model says how its real values become bits", node=node,
+                     remedy="Give one, for example --input-type 'fixed<16,6>', or per input in a TOML file: "
+                            f"[input.\"{name}\"] type = \"fixed<16,6>\"")
+
+
+def across_batch(node: str, batch: int) -> UserError:
+    return UserError(f"it mixes samples of the batch of {batch} that the file bakes in", node=node,
+                     remedy="Export the model with a symbolic batch dimension or a batch of 1")
+
+
+def unsupported(node: Node, what: str, remedy: str) -> UserError:
+    return UserError(f"{node.op_type} {what}", node=node.name, remedy=remedy)
+
+
+Handler = Callable[[Builder, Node, list[Any]], Union[Value, list[Value]]]
+"""Imports one node: operands (None where an optional one is absent) to results."""
+
+
+def cast_expr(expr: ex.Expr, cast: Cast, rounding: str) -> ex.Expr:
+    """Codes of a real expression on a grid: scale to the grid, round, and limit to the type's range."""
+    t = cast.type
+    grid = Fraction(2) ** t.frac
+    rounded = ex.Round(ex.affine(expr, exacts(grid)), rounding)
+    if cast.overflow == "WRAP":
+        span = t.hi - t.lo + 1
+        turns = ex.Round(ex.affine(rounded, exacts(Fraction(1, span)),
+                                   exacts(Fraction(-t.lo, span))), "FLOOR")
+        return ex.add([(rounded, ex.ONE), (turns, exacts(-span))])
+    low = -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo
+    return ex.Clip(rounded, exacts(low), exacts(t.hi))

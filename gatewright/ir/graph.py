@@ -1,0 +1,208 @@
+"""The tensor dataflow IR: an immutable, single-assignment, typed list of operations on integer codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import InternalError, UserError
+from gatewright.ir.exact import Exacts
+from gatewright.ir.expr import Expr
+from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
+
+Codes = NDArray[np.int64]
+"""Integer codes of a tensor: int64, the samples first, then the tensor's shape."""
+
+OBJECT = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Op:
+    """One operation. Its result carries the op's `name`, unique in the Graph.
+
+    A subclass adds its attributes as fields (integers, strings, tuples, integer or exact arrays, expressions), which
+    is all that the text form needs, and defines `bounds` and `compute`.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    node: str
+    """The ONNX node that the op came from."""
+    type: FixedArray
+    """Exact bounds of the result, per element."""
+
+    kind: ClassVar[str]
+
+    def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
+        """Interval of the result per element (object arrays of Python integers) from the operands' types."""
+        raise NotImplementedError
+
+    def compute(self, operands: list[Codes]) -> Codes:
+        """The result's codes; exact. Operands and result have the samples as first axis."""
+        raise NotImplementedError
+
+    def show_form(self) -> str:
+        """How the report names this operation, in a few words."""
+        return self.kind
+
+
+def element_type(lo: OBJECT, hi: OBJECT, frac: int, node: str) -> FixedArray:
+    """The type with these bounds; refuses what is wider than MAX_WIDTH bits, naming the node."""
+    limit = 1 << MAX_WIDTH - 1
+    if lo.size and (lo.min() < -limit or hi.max() >= limit):
+        widest = max(int(-lo.min()).bit_length(), int(hi.max()).bit_length()) + 1
+        raise UserError(f"its result needs {widest} bits, more than the {MAX_WIDTH} that a code can have", node=node,
+                        remedy="Quantise its inputs or weights to fewer bits")
+    return FixedArray(lo.astype(np.int64), hi.astype(np.int64), frac)
+
+
+def typed(op_class: type[Op], name: str, operands: Iterable[Op], node: str, frac: int = 0, **attributes: Any) -> Op:
+    """Builds an op and derives its type from the operands: the one way to create a computed tensor."""
+    operands = list(operands)
+    probe = op_class(name=name, inputs=tuple(o.name for o in operands), node=node,
+                     type=FixedArray(np.zeros(0, np.int64), np.zeros(0, np.int64), frac), **attributes)
+    lo, hi = probe.bounds([o.type for o in operands])
+    return replace(probe, type=element_type(lo, hi, frac, node))
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What codes stand for: real value = scale * code + offset, exact, per tensor, channel or element."""
+
+    scale: Exacts
+    offset: Exacts
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How the host makes a port's codes from the model's real input: a quantiser that stays outside the hardware."""
+
+    expr: Expr
+    """Of Leaf(0), the real value, in the port's shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """A result of the model: `name` is the model's tensor, `value` the op whose codes the port carries."""
+
+    name: str
+    value: str
+    meaning: Meaning
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Operations in topological order. `inputs` of the model are ops of kind "input"."""
+
+    name: str
+    ops: tuple[Op, ...]
+    outputs: tuple[Output, ...]
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
+    """The exact meaning of every tensor that has one; of inputs and outputs always."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Op]:
+        return {op.name: op for op in self.ops}
+
+    @cached_property
+    def users(self) -> dict[str, list[Op]]:
+        """The ops that read each tensor."""
+        found: dict[str, list[Op]] = {op.name: [] for op in self.ops}
+        for op in self.ops:
+            for i in dict.fromkeys(op.inputs):
+                found[i].append(op)
+        return found
+
+    @property
+    def input_ops(self) -> list[Op]:
+        return [op for op in self.ops if op.kind == "input"]
+
+    def evaluate(self, inputs: Mapping[str, Codes], keep: Iterable[str] | None = None) -> dict[str, Codes]:
+        """Codes of the outputs' tensors by name, or of the tensors in `keep`; `inputs` by input name.
+
+        Samples are processed in blocks that fit the cache. Raises UserError where an input leaves its type.
+        """
+        wanted = list(dict.fromkeys(keep if keep is not None else [o.value for o in self.outputs]))
+        samples = self._check_inputs(inputs)
+        widest = max(op.type.size for op in self.ops)
+        block = max(16, (1 << 18) // widest)
+        parts = [self._evaluate_block({k: v[i:i + block] for k, v in inputs.items()}, wanted)
+                 for i in range(0, samples, block)]
+        return {name: np.concatenate([p[name] for p in parts]) if parts else
+                np.zeros((0, *self.by_name[name].type.shape), np.int64) for name in wanted}
+
+    def _check_inputs(self, inputs: Mapping[str, Codes]) -> int:
+        samples = set()
+        for op in self.input_ops:
+            if op.name not in inputs:
+                raise UserError(f"no data for input '{op.name}'", remedy="Give an array of that name")
+            x = inputs[op.name]
+            if x.dtype != np.int64 or x.shape[1:] != op.type.shape:
+                raise UserError(f"input '{op.name}' needs int64 codes of shape (samples, "
+                                f"{', '.join(map(str, op.type.shape))}), got {x.dtype} of shape {x.shape}")
+            outside = (x < op.type.lo) | (x > op.type.hi)
+            if outside.any():
+                where = tuple(int(i) for i in np.argwhere(outside)[0])
+                raise UserError(f"input '{op.name}': code {x[where]} at sample {where[0]}, element {where[1:]} is "
+                                f"outside its type {op.type!r}")
+            samples.add(len(x))
+        if len(samples) > 1:
+            raise UserError(f"the inputs have different numbers of samples: {sorted(samples)}")
+        return samples.pop() if samples else 0
+
+    def _evaluate_block(self, inputs: dict[str, Codes], wanted: list[str]) -> dict[str, Codes]:
+        values: dict[str, Codes] = {}
+        last = {name: i for i, op in enumerate(self.ops) for name in op.inputs}
+        keep = set(wanted)
+        for i, op in enumerate(self.ops):
+            values[op.name] = inputs[op.name] if op.kind == "input" else op.compute([values[n] for n in op.inputs])
+            for name in op.inputs:
+                if last[name] == i and name not in keep:
+                    values.pop(name, None)
+        return {name: values[name] for name in wanted}
+
+    def with_ops(self, ops: Iterable[Op], rename: Mapping[str, str] | None = None) -> Graph:
+        """The same model with other operations; `rename` says which tensor replaces an output's."""
+        rename = rename or {}
+        ops = tuple(ops)
+        names = {op.name for op in ops}
+        meanings = {rename.get(k, k): v for k, v in self.meanings.items() if rename.get(k, k) in names}
+        return Graph(self.name, ops, tuple(replace(o, value=rename.get(o.value, o.value)) for o in self.outputs), meanings)
+
+
+def rename_inputs(op: Op, names: Mapping[str, str]) -> Op:
+    """The op reading other tensors."""
+    return replace(op, inputs=tuple(names.get(i, i) for i in op.inputs)) if any(i in names for i in op.inputs) else op
+
+
+def verify(graph: Graph) -> None:
+    """Raises InternalError unless the Graph keeps every rule of the IR."""
+    seen: dict[str, Op] = {}
+    for op in graph.ops:
+        if op.name in seen:
+            raise InternalError(f"{graph.name}: tensor '{op.name}' is assigned twice")
+        for name in op.inputs:
+            if name not in seen:
+                raise InternalError(f"{graph.name}: '{op.name}' reads '{name}' before it is assigned")
+        if op.type.size and max(abs(int(op.type.lo.min())), abs(int(op.type.hi.max()))) >= 1 << MAX_WIDTH - 1:
+            raise InternalError(f"{graph.name}: '{op.name}' is wider than {MAX_WIDTH} bits")
+        if op.inputs:
+            lo, hi = op.bounds([seen[i].type for i in op.inputs])
+            if lo.shape != op.type.shape:
+                raise InternalError(f"{graph.name}: '{op.name}' has shape {op.type.shape}, its operands give {lo.shape}")
+            if (op.type.lo < lo).any() or (op.type.hi > hi).any():
+                raise InternalError(f"{graph.name}: '{op.name}' claims {op.type!r}, wider than its operands give")
+        seen[op.name] = op
+    for output in graph.outputs:
+        if output.value not in seen:
+            raise InternalError(f"{graph.name}: output '{output.name}' has no value '{output.value}'")
+
+
+def as_python(array: Ints) -> OBJECT:
+    """An object array of Python integers, for arithmetic that must not overflow."""
+    return array.astype(object)

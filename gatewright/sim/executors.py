@@ -1,0 +1,190 @@
+"""The second judge: the public executor (qonnx, onnxruntime) beside the exact one; it differs where float32 rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from gatewright.errors import InternalError, UserError
+from gatewright.sim.judge import Judge, Number, Trace
+
+Array = NDArray[Any]
+
+QONNX = "qonnx.custom_op.general"
+ALIASES = ("onnx.brevitas", "finn.custom_op.general")
+"""Domains in which QONNX's operators also come; qonnx itself does not know them all."""
+EXECUTOR_IR_VERSION = 10
+"""onnx writes newer files than onnxruntime reads."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A code in which the executor and exact arithmetic differ, given the executor's codes of all earlier quantisers.
+
+    The evidence: `exact` is the value before rounding, `executor_before` the same computed exactly from the float32
+    number that reached the executor's quantiser. Both count steps of the quantiser (for BipolarQuant they are plain).
+    """
+
+    tensor: str
+    node: str
+    index: tuple[int, ...]
+    """Sample (batch of the model), then the element in the model's shape; for a constant the element only."""
+    exact: Number
+    code: int
+    executor_code: int
+    executor_before: Number
+
+    @property
+    def float32_error(self) -> Number:
+        """What float32 had lost before the quantiser; where it is 0, the quantiser's own division lost it."""
+        difference = self.executor_before - self.exact
+        return difference if difference >= 0 else -difference
+
+
+def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Difference]:
+    """Compare every quantiser's codes with those of qonnx's executor, quantiser by quantiser.
+
+    `feeds` are float32 arrays named like the model's inputs, axis 0 the samples (few: the executor takes 10 to 500 ms
+    for each). One early difference does not spread: every quantiser is judged on what the executor's earlier ones gave.
+    Raises UserError where the model or the executor refuses.
+    """
+    prepared = _prepare(model)
+    batch = _batch(prepared)
+    if any(len(array) % batch for array in feeds.values()):
+        raise UserError(f"the model computes {batch} samples at a time; the number given is no multiple of that")
+    known: dict[str, Array] = {
+        name: np.asarray(array, np.float32).reshape(-1, batch, *array.shape[1:]) for name, array in feeds.items()}
+    contexts = _execute(prepared, known)
+    _declare_shapes(prepared, contexts)
+    judge = Judge(prepared)
+    differences: list[Difference] = []
+    for tensor, name in judge.run(known).quantisers:
+        node = _node(prepared, tensor)
+        trace = judge.run(known, outputs=[tensor])
+        first = 0 if trace.is_constant(tensor) else slice(None)  # constants come out the same for every sample
+        codes = _codes(node, trace, contexts[tensor][first])
+        source = contexts[node.input[0]][first] if node.input[0] in contexts else trace.exact(node.input[0])
+        differences += _differences(node, name, trace, codes, source)
+        if not trace.is_constant(tensor):
+            scale, zero = _parameters(node, trace)
+            known[tensor] = (codes.astype(object) - zero) * scale
+    return differences
+
+
+def _parameters(node: onnx.NodeProto, trace: Trace) -> tuple[Array, Array]:
+    """Scale and zero point of a quantiser (dtype object); 1 and 0 for Floor, Ceil and Round."""
+    scale = trace.exact(node.input[1]) if node.domain == QONNX else np.array(Fraction(1), object)
+    zero = trace.exact(node.input[2]) if len(node.input) > 2 else np.array(Fraction(0), object)
+    return scale, zero
+
+
+def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int64]:
+    """The executor's codes from its output; float32 keeps it close enough to the grid to see which code is meant."""
+    scale, zero = _parameters(node, trace)
+    steps = output / scale.astype(np.float64) + zero.astype(np.float64)
+    codes = np.rint(steps)
+    if (np.abs(steps - codes) > 2.0**-6).any():
+        raise InternalError(f"the executor's output of '{node.output[0]}' is not on the grid of its quantiser")
+    return codes.astype(np.int64)
+
+
+def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[np.int64],
+                 source: Array) -> list[Difference]:
+    want = trace.codes(node.output[0]).reshape(codes.shape)
+    exact = trace.before_rounding(node.output[0]).reshape(codes.shape)
+    scale, zero = _parameters(node, trace)
+    scale = np.array(Fraction(1), object) if node.op_type == "BipolarQuant" else scale
+    scale, zero, source = (np.broadcast_to(a, codes.shape) for a in (scale, zero, source))
+    found = []
+    for at in map(tuple, np.argwhere(want != codes).tolist()):
+        before = Fraction(source[at].item()) / scale[at] + zero[at]
+        found.append(Difference(node.output[0], name, at, exact[at], int(want[at]), int(codes[at]), before))
+    return found
+
+
+def _node(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if tensor in node.output)
+
+
+def _prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with QONNX's operators in the one domain that qonnx always knows."""
+    copy = deepcopy(model)
+    for node in copy.graph.node:
+        node.domain = QONNX if node.domain in ALIASES else node.domain
+    return copy
+
+
+def _batch(model: onnx.ModelProto) -> int:
+    """How many samples the file bakes in; 1 where it leaves that open."""
+    constants = {i.name for i in model.graph.initializer}
+    dims = [i.type.tensor_type.shape.dim[0] for i in model.graph.input if i.name not in constants]
+    return max((d.dim_value for d in dims if d.HasField("dim_value")), default=1)
+
+
+def _declare_shapes(model: onnx.ModelProto, contexts: Mapping[str, Array]) -> None:
+    """Give every tensor the shape that it really has: what files say about inner tensors is often wrong."""
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        for name in node.output:
+            if name:
+                shape = contexts[name].shape[1:]
+                model.graph.value_info.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+
+
+def _execute(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Every tensor that the executor computed, [runs, shape in the model], node after node as qonnx does it."""
+    constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    steps = [_executable(node, model) for node in model.graph.node]
+    runs = []
+    for number in range(min(len(array) for array in feeds.values())):
+        context = {**constants, **{name: array[number] for name, array in feeds.items()}}
+        for step in steps:
+            step(context)
+        runs.append(context)
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0].keys() - constants.keys()}
+
+
+def _executable(node: onnx.NodeProto, model: onnx.ModelProto) -> Callable[[dict[str, Array]], None]:
+    """Executes one node in a context of tensors: with qonnx where the operator is QONNX's, else with onnxruntime."""
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+    from qonnx.core.execute_custom_node import execute_custom_node
+    inputs = [name for name in node.input if name]
+    session: Any = None
+
+    def run(context: dict[str, Array]) -> None:
+        nonlocal session
+        if node.domain == QONNX:
+            execute_custom_node(node, context, model.graph, onnx_opset_version=1)
+            return
+        if session is None:
+            options = SessionOptions()
+            options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+            session = InferenceSession(_single(node, model, context).SerializeToString(), options)
+        outputs = [name for name in node.output if name]
+        context.update(zip(outputs, session.run(outputs, {name: context[name] for name in inputs}), strict=True))
+
+    def refusing(context: dict[str, Array]) -> None:
+        try:
+            run(context)
+        except Exception as error:  # qonnx and onnxruntime raise their own and plain exceptions
+            raise UserError(f"the executor cannot compute {node.op_type}: {error}", node=node.name) from None
+    return refusing
+
+
+def _single(node: onnx.NodeProto, model: onnx.ModelProto, context: Mapping[str, Array]) -> onnx.ModelProto:
+    """A model of one node, for inputs like those in the context."""
+    given = {name: context[name] for name in node.input if name}
+    inputs = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+              for name, array in given.items()]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    opset = [o for o in model.opset_import if o.domain == ""]
+    return helper.make_model(helper.make_graph([node], "node", inputs, outputs), opset_imports=opset,
+                             ir_version=EXECUTOR_IR_VERSION)

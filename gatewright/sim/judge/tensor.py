@@ -1,0 +1,356 @@
+"""Exact tensors: sums of integer arrays times exact coefficients, and the arithmetic on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, reduce
+from math import gcd, lcm
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.sim.judge import integers
+from gatewright.sim.judge.integers import IntArray
+from gatewright.sim.judge.numbers import Number, Surd, floor_of, parts_of, reciprocal
+
+Exacts = NDArray[Any]
+"""dtype object: Fractions and Surds."""
+
+UNIT_BITS = 64
+"""Rational coefficients go over one denominator where it has at most so many bits, or is a power of two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """`num * coef`, broadcast against each other; both have the same rank."""
+
+    num: IntArray
+    coef: Exacts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.broadcast_shapes(self.num.shape, self.coef.shape)
+
+    @property
+    def single(self) -> Number | None:
+        """The coefficient where it is one for all elements."""
+        return self.coef.flat[0] if self.coef.size == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """The exact value of a tensor: the sum of its terms.
+
+    Axis 0 counts the samples (length 1 where the value does not depend on them), the other axes are the shape in the
+    model. `constant` says that no input takes part. A tensor on a grid has one term with one rational coefficient:
+    integers times a scale. Coefficients per channel appear where scales or roots differ by channel, and in the general
+    case the coefficients are the values and `num` is 1.
+    """
+
+    terms: tuple[Term, ...]
+    constant: bool
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """With the sample axis."""
+        return np.broadcast_shapes(*(term.shape for term in self.terms))
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape in the model."""
+        return self.shape[1:]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape) - 1
+
+    @cached_property
+    def grid(self) -> tuple[IntArray, Fraction] | None:
+        """`(numerators of the full shape, scale)` where every coefficient is rational, else None."""
+        unit = _unit(self.terms)
+        if unit is None:
+            return None
+        return np.broadcast_to(_numerators(self.terms, unit), self.shape), unit
+
+    @cached_property
+    def values(self) -> Exacts:
+        """Every element as a Fraction or Surd; slow, for the cases that have no integer form."""
+        total = sum(term.num.astype(object) * term.coef for term in self.terms)
+        return np.broadcast_to(np.asarray(total, dtype=object), self.shape)
+
+    @property
+    def is_zero(self) -> bool:
+        return all(not term.num.any() for term in self.terms)
+
+
+# ---- making tensors
+
+def on_grid(num: IntArray, scale: Number, constant: bool) -> Tensor:
+    """Integers times one scale."""
+    return Tensor((Term(num, _one_coefficient(scale, num.ndim)),), constant)
+
+
+def of_values(values: Exacts, constant: bool) -> Tensor:
+    """Any exact numbers, axis 0 the samples. Put on a grid where the denominators allow it."""
+    return combine([Term(integers.whole(1, values.ndim), values)], constant)
+
+
+def of_array(array: NDArray[Any], constant: bool) -> Tensor:
+    """The exact values of floats, integers, booleans or objects that Fraction accepts. ValueError for NaN, infinity."""
+    if array.dtype.kind == "O":
+        return of_values(np.asarray(np.frompyfunc(_exact, 1, 1)(array), dtype=object), constant)
+    if array.dtype.kind in "iub":
+        num = array.astype(np.int64) if array.dtype != np.uint64 else integers.settle(array.astype(object))
+        return on_grid(num, Fraction(1), constant)
+    real = array.astype(np.float64)
+    if not np.isfinite(real).all():
+        raise ValueError("NaN or infinity")
+    num, scale = _dyadic(real)
+    return on_grid(num, scale, constant)
+
+
+def _exact(value: Any) -> Number:
+    return value if isinstance(value, Surd) else Fraction(value)
+
+
+def _dyadic(real: NDArray[np.float64]) -> tuple[IntArray, Fraction]:
+    """Integers and their scale, whose product is the array exactly. The integers have no common factor."""
+    fraction, exponent = np.frexp(real)
+    num = (fraction * 2.0**53).astype(np.int64)  # exact: a float64 has 53 bits
+    zeros = np.frexp((num & -num).astype(np.float64))[1] - 1  # trailing zeros; the argument is a power of two or 0
+    zeros = np.where(num == 0, 0, zeros)
+    num, exponent = num >> zeros, exponent - 53 + zeros
+    lowest = int(exponent[num != 0].min()) if num.any() else 0
+    shift = np.where(num == 0, 0, exponent - lowest)
+    if int(shift.max(initial=0)) + 53 < 63:
+        num = num << shift
+    else:
+        num = integers.settle(np.asarray(num.astype(object) << shift.astype(object), dtype=object))
+    divisor = integers.common_divisor(num)
+    return num // divisor, Fraction(2) ** lowest * divisor
+
+
+# ---- units and terms
+
+def _one_coefficient(value: Number, rank: int) -> Exacts:
+    coef = np.empty((1,) * rank, object)
+    coef.fill(value)
+    return coef
+
+
+def _unit(terms: Sequence[Term]) -> Fraction | None:
+    """The largest rational of which all coefficients are integer multiples; None where a coefficient is irrational."""
+    flat = [c for term in terms for c in term.coef.flat]
+    return None if any(isinstance(c, Surd) for c in flat) else common_unit(flat)
+
+
+def common_unit(numbers: Sequence[Fraction]) -> Fraction:
+    """The largest rational of which all are integer multiples; 1 over the common denominator where all are zero."""
+    return Fraction(gcd(*(c.numerator for c in numbers)) or 1, lcm(*(c.denominator for c in numbers)))
+
+
+def _numerators(terms: Sequence[Term], unit: Fraction) -> IntArray:
+    """The sum of rational terms in multiples of `unit`, not yet broadcast to the full shape."""
+    def whole(coef: Exacts) -> IntArray:
+        return integers.settle(np.asarray(np.frompyfunc(lambda c: int(c / unit), 1, 1)(coef), dtype=object))
+    parts = [term.num if term.single == unit else integers.multiply(term.num, whole(term.coef)) for term in terms]
+    return reduce(integers.add, parts)
+
+
+def combine(terms: Sequence[Term], constant: bool) -> Tensor:
+    """A tensor of these terms (all of one rank), the rational ones on one grid where their denominators allow it."""
+    simple = [term for term in terms if _unit([term]) is not None]
+    other = [term for term in terms if _unit([term]) is None]
+    unit = _unit(simple) if simple else None
+    denominator = unit.denominator if unit is not None else 0
+    if unit is not None and (denominator.bit_length() <= UNIT_BITS or denominator & (denominator - 1) == 0):
+        num = _numerators(simple, unit)
+        simple = [Term(num, _one_coefficient(unit, num.ndim))]
+    return Tensor((*simple, *other), constant)
+
+
+def lift(tensor: Tensor, rank: int) -> Tensor:
+    """The same tensor with axes of length 1 put after the samples, as broadcasting wants them."""
+    if tensor.rank == rank:
+        return tensor
+    def longer(a: NDArray[Any]) -> NDArray[Any]:
+        return a.reshape(a.shape[0], *(1,) * (rank - tensor.rank), *a.shape[1:])
+    return Tensor(tuple(Term(longer(t.num), longer(t.coef)) for t in tensor.terms), tensor.constant)
+
+
+def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
+    rank = max(a.rank, b.rank)
+    return lift(a, rank), lift(b, rank), a.constant and b.constant
+
+
+# ---- arithmetic
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    a, b, constant = _pair(a, b)
+    return combine((*a.terms, *b.terms), constant)
+
+
+def negate(a: Tensor) -> Tensor:
+    return Tensor(tuple(Term(t.num, -t.coef) for t in a.terms), a.constant)
+
+
+def subtract(a: Tensor, b: Tensor) -> Tensor:
+    return add(a, negate(b))
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    a, b, constant = _pair(a, b)
+    return combine([Term(integers.multiply(x.num, y.num), x.coef * y.coef) for x in a.terms for y in b.terms], constant)
+
+
+def by_number(a: Tensor, factor: Number | int) -> Tensor:
+    return Tensor(tuple(Term(t.num, t.coef * factor) for t in a.terms), a.constant) if factor != 1 else a
+
+
+def plus_number(a: Tensor, number: Fraction | int) -> Tensor:
+    return add(a, on_grid(integers.whole(1, a.rank + 1), Fraction(number), True)) if number else a
+
+
+def invert(a: Tensor) -> Tensor:
+    """1 / a. ZeroDivisionError where an element is zero, ValueError where it is a sum of several roots."""
+    return each(reciprocal, a)
+
+
+def each(function: Callable[[Number], Number], a: Tensor) -> Tensor:
+    """A function of one number applied to every element."""
+    if len(a.terms) == 1 and a.terms[0].num.size == 1:
+        values = a.terms[0].num.astype(object) * a.terms[0].coef
+    else:
+        values = a.values
+    return of_values(np.asarray(np.frompyfunc(function, 1, 1)(values), dtype=object), a.constant)
+
+
+def masked(a: Tensor, mask: IntArray) -> Tensor:
+    """`a` times small integers (0, 1, -1) of the full shape."""
+    return Tensor(tuple(Term(integers.multiply(t.num, mask), t.coef) for t in a.terms), a.constant)
+
+
+def choose(mask: IntArray, a: Tensor, b: Tensor) -> Tensor:
+    """`a` where the mask is 1, `b` where it is 0; the mask has the full shape."""
+    a, b, constant = _pair(a, b)
+    return combine((*masked(a, mask).terms, *masked(b, 1 - mask).terms), constant)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The product of the last two axes; both have the same rank, at least 2 in the model."""
+    constant = a.constant and b.constant
+    a, b = _contractible(a, -1), _contractible(b, -2)
+    terms = []
+    for x in a.terms:
+        for y in b.terms:
+            if x.coef.shape[-1] == 1 and y.coef.shape[-2] == 1:
+                terms.append(Term(integers.matmul(_full(x.num, a), _full(y.num, b)), x.coef * y.coef))
+            else:
+                values = np.matmul(_products(x, a), _products(y, b))
+                terms.append(Term(integers.whole(1, values.ndim), values))
+    return combine(terms, constant)
+
+
+def total(a: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The sum over axes (counted with the sample axis), which stay with length 1."""
+    a = _contractible(a, *axes)
+    terms = []
+    for t in a.terms:
+        if all(t.coef.shape[axis] == 1 for axis in axes):
+            terms.append(Term(integers.total(_full(t.num, a), axes), t.coef))
+        else:
+            values = _products(t, a).sum(axis=axes, keepdims=True)
+            terms.append(Term(integers.whole(1, values.ndim), values))
+    return combine(terms, a.constant)
+
+
+def _contractible(a: Tensor, *axes: int) -> Tensor:
+    """On a grid where coefficients vary along the axes but are rational."""
+    varies = any(t.coef.shape[axis] != 1 for t in a.terms for axis in axes)
+    return on_grid(*a.grid, a.constant) if varies and a.grid is not None else a
+
+
+def _full(array: NDArray[Any], of: Tensor) -> NDArray[Any]:
+    """Broadcast to the shape in the model; the sample axis stays as it is."""
+    return np.broadcast_to(array, (array.shape[0], *of.dims))
+
+
+def _products(term: Term, of: Tensor) -> Exacts:
+    return _full(np.asarray(term.num.astype(object) * term.coef), of)
+
+
+# ---- shape
+
+def restructure(a: Tensor, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
+    """Apply a function that moves elements and leaves axis 0 alone."""
+    terms = []
+    for t in a.terms:
+        num = move(_full(t.num, a))
+        same = t.single
+        coef = move(_full(t.coef, a)) if same is None else _one_coefficient(same, num.ndim)
+        terms.append(Term(num, coef))
+    return Tensor(tuple(terms), a.constant)
+
+
+def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """Joined along an axis (counted with the sample axis)."""
+    samples, constant = max(p.shape[0] for p in parts), all(p.constant for p in parts)
+    def join(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([np.broadcast_to(x, (samples, *x.shape[1:])) for x in arrays], axis=axis)
+    pieces = [p.grid for p in parts if p.grid is not None]
+    if len(pieces) < len(parts):
+        return of_values(join([p.values for p in parts]), constant)
+    unit = common_unit([scale for _, scale in pieces])
+    return on_grid(join([integers.scale(num, int(scale / unit)) for num, scale in pieces]), unit, constant)
+
+
+# ---- deciding
+
+def floor(a: Tensor) -> IntArray:
+    """The floor of every element, decided exactly. Full shape."""
+    unit = a.terms[0].single if len(a.terms) == 1 else None
+    if isinstance(unit, Fraction):
+        num = integers.scale(a.terms[0].num, unit.numerator)
+        return np.broadcast_to(integers.floor_divide(num, integers.whole(unit.denominator, num.ndim)), a.shape)
+    split = _one_root(a.terms)
+    if split is None:
+        return integers.settle(np.asarray(np.frompyfunc(floor_of, 1, 1)(a.values), dtype=object))
+    rational, rooted, radicand, denominator = split
+    x = reduce(integers.add, [integers.multiply(t.num, p) for t, p in zip(a.terms, rational, strict=True)])
+    if radicand.any():
+        y = reduce(integers.add, [integers.multiply(t.num, q) for t, q in zip(a.terms, rooted, strict=True)])
+        x = integers.add(x, integers.floor_roots(y, radicand))  # floor((x + z) / d) = floor((x + floor(z)) / d)
+    return np.broadcast_to(integers.floor_divide(x, denominator), a.shape)
+
+
+def _one_root(terms: Sequence[Term]) -> tuple[list[IntArray], list[IntArray], IntArray, IntArray] | None:
+    """Write coefficient t as `(p_t + q_t * sqrt(r)) / d` with integers and, at each element, one r and d for all terms.
+
+    Returns (p, q, r, d), or None where an element has several roots.
+    """
+    coefs: tuple[Any, ...] = np.broadcast_arrays(*(t.coef for t in terms))
+    shape = coefs[0].shape
+    p, q = ([np.zeros(shape, object) for _ in terms] for _ in range(2))
+    r, d = np.zeros(shape, object), np.ones(shape, object)
+    for at in np.ndindex(shape):
+        parts = [parts_of(c[at]) for c in coefs]
+        roots = {radicand for part in parts for radicand in part} - {1}
+        if len(roots) > 1:
+            return None
+        r[at] = root = roots.pop() if roots else 0
+        d[at] = common = lcm(*(c.denominator for part in parts for c in part.values()))
+        for i, part in enumerate(parts):
+            p[i][at], q[i][at] = (int(part.get(key, 0) * common) for key in (1, root))
+    return [integers.settle(x) for x in p], [integers.settle(x) for x in q], integers.settle(r), integers.settle(d)
+
+
+def ceil(a: Tensor) -> IntArray:
+    return integers.scale(floor(negate(a)), -1)
+
+
+def at_least_zero(a: Tensor) -> IntArray:
+    """1 where an element is not negative, else 0."""
+    return np.asarray((floor(a) >= 0).astype(np.int64))

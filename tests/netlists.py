@@ -1,0 +1,116 @@
+"""Random netlists for tests, and a slow interpreter of plain Python integers that shares no code with gatewright."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from gatewright.ir.netlist import Netlist, NetlistBuilder, Op
+
+
+def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5) -> Netlist:
+    """Every op, with shifts, negations, constants, repeated operands, 1-bit and 62-bit values."""
+    rng = random.Random(seed)
+    b = NetlistBuilder(f"random {seed}")
+    b.origin("in")
+    half = 1 << width - 1
+    ranges = [sorted((rng.randint(-half, 2 * half - 1), rng.randint(-half, half))) for _ in range(inputs)]
+    pool = b.input("x", [r[0] for r in ranges], [r[1] for r in ranges]).tolist()
+    pool += b.input("x 2", [0, -1, 0], [1, 0, 0]).tolist() + b.const([0, 1, -1, 5, (1 << width) - 1]).tolist()
+    narrow = [r for r in pool if b.hi[r] - b.lo[r] < 600]
+    while len(b) < rows:
+        b.origin(f"node \"{rng.randint(0, 3)}\"\n")
+        new = _random_row(b, rng, pool, narrow)
+        if new is not None:
+            pool.append(new)
+            if b.hi[new] - b.lo[new] < 600:
+                narrow.append(new)
+    b.output("y", [rng.choice(pool) for _ in range(4)] + pool[-6:])
+    b.output("case", pool[:2])
+    return b.build()
+
+
+def _room(b: NetlistBuilder, row: int) -> int:
+    """Largest left shift after which the row still fits easily."""
+    return max(0, 58 - max(int(b.lo[row]).bit_length(), int(b.hi[row]).bit_length()))
+
+
+def _random_row(b: NetlistBuilder, rng: random.Random, pool: list[int], narrow: list[int]) -> int | None:
+    x, y = rng.choice(pool), rng.choice(pool)
+    sx, sy = rng.randint(0, min(3, _room(b, x))), rng.randint(0, min(3, _room(b, y)))
+    kind = rng.choice(["sum1", "sum2", "sum2", "sum2", "sum", "bits", "bits", "ge", "eq", "select", "mul", "table"])
+    if kind == "sum1" and _room(b, x) > 4:
+        return int(b.sum1(x, sx, rng.random() < .5, rng.randint(-20, 20))[0])
+    if kind == "sum2" and min(_room(b, x), _room(b, y)) > 4:
+        return int(b.sum2(x, sx, rng.random() < .5, y, sy, rng.random() < .5, rng.choice([0, 0, 3, -40]))[0])
+    if kind == "sum":
+        args = [r for r in (rng.choice(pool) for _ in range(rng.randint(1, 6))) if _room(b, r) > 7] or [pool[0]]
+        args += args[:rng.randint(0, 1)]
+        shifts, signs = [rng.randint(0, 2) for _ in args], [rng.random() < .5 for _ in args]
+        return int(b.sum([0, len(args)], args, shifts, signs, rng.randint(-9, 9))[0])
+    if kind == "bits":
+        return int(b.bits(x, rng.randint(0, 9), rng.choice([1, 2, 3, 5, 9, 62]), rng.random() < .5)[0])
+    if kind in ("ge", "eq"):
+        other, shift = rng.choice([(y, sy), (x, sx), (x, 0)])
+        return int(getattr(b, kind)(x, other, sx, shift)[0])
+    if kind == "select" and min(_room(b, x), _room(b, y)) > 0:
+        conditions = [r for r in pool if b.lo[r] >= 0 and b.hi[r] <= 1]
+        return int(b.select(rng.choice(conditions), x, y, sx, sy)[0])
+    if kind == "mul" and _room(b, x) + _room(b, y) > 75:
+        return int(b.mul(x, y, sx, sy)[0])
+    if kind == "table":
+        x = rng.choice(narrow)
+        base = int(b.lo[x]) - rng.randint(0, 2)
+        size = int(b.hi[x]) - base + 1 + rng.randint(0, 2)
+        return int(b.table(x, [[rng.randint(-30, 30) for _ in range(size)]], base)[0])
+    return None
+
+
+def random_inputs(netlist: Netlist, samples: int, seed: int) -> dict[str, np.ndarray]:
+    """Codes over the whole range of every input element; the first two samples are its ends."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for port in netlist.inputs:
+        lo, hi = netlist.lo[port.rows], netlist.hi[port.rows]
+        values = rng.integers(lo, hi, (samples, len(port.rows)), endpoint=True)
+        values[:2] = np.stack([lo, hi])[:samples]
+        inputs[port.name] = values
+    return inputs
+
+
+def slow_values(netlist: Netlist, inputs: dict[str, np.ndarray]) -> list[list[int]]:
+    """Values of all rows for every sample, by Python integers."""
+    samples = len(next(iter(inputs.values())))
+    return [_slow_sample(netlist, {k: v[s].tolist() for k, v in inputs.items()}) for s in range(samples)]
+
+
+def _slow_sample(netlist: Netlist, inputs: dict[str, list[int]]) -> list[int]:
+    values: list[int] = []
+    for r, op in enumerate(netlist.op.tolist()):
+        begin, end = int(netlist.first[r]), int(netlist.first[r + 1])
+        imm, aux = int(netlist.imm[r]), int(netlist.aux[r])
+        x = [values[netlist.arg[k]] * 2 ** int(netlist.shift[k]) * (-1) ** int(netlist.neg[k])
+             for k in range(begin, end)]
+        if op == Op.INPUT:
+            value = inputs[netlist.inputs[imm].name][aux]
+        elif op == Op.CONST:
+            value = imm
+        elif op == Op.SUM:
+            value = sum(x) + imm
+        elif op == Op.BITS:
+            value = x[0] // 2 ** imm % 2 ** aux
+            if netlist.lo[r] < 0 and value >= 2 ** (aux - 1):
+                value -= 2 ** aux
+        elif op == Op.GE:
+            value = int(x[0] >= x[1])
+        elif op == Op.EQ:
+            value = int(x[0] == x[1])
+        elif op == Op.SELECT:
+            value = x[1] if x[0] else x[2]
+        elif op == Op.MUL:
+            value = x[0] * x[1]
+        else:
+            value = int(netlist.tables[imm][x[0] - aux])
+        values.append(value)
+    return values
