@@ -1,4 +1,4 @@
-"""Random netlists for tests, and a slow interpreter of plain Python integers that shares no code with gatewright."""
+"""Random netlists for tests, designs of them, and a slow interpreter of plain Python integers that shares no code with gatewright."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import random
 
 import numpy as np
 
+from gatewright.backends.identifiers import identifiers
+from gatewright.backends.part import DEFAULT_PART, load_part
+from gatewright.compiler.schedule.pipeline import pipeline
+from gatewright.ir.design import Design, Port
+from gatewright.ir.fixed import Fixed
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op
 
 
-def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5) -> Netlist:
-    """Every op, with shifts, negations, constants, repeated operands, 1-bit and 62-bit values."""
+def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5, every: bool = False) -> Netlist:
+    """A few rows are outputs, all of them where `every`. Every op, with shifts, negations, constants, repeated operands, 1-bit and 62-bit values."""
     rng = random.Random(seed)
-    b = NetlistBuilder(f"random {seed}")
+    b = NetlistBuilder(f"random_{seed}")
     b.origin("in")
     half = 1 << width - 1
     ranges = [sorted((rng.randint(-half, 2 * half - 1), rng.randint(-half, half))) for _ in range(inputs)]
@@ -26,7 +31,7 @@ def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5) -
             pool.append(new)
             if b.hi[new] - b.lo[new] < 600:
                 narrow.append(new)
-    b.output("y", [rng.choice(pool) for _ in range(4)] + pool[-6:])
+    b.output("y", pool if every else [rng.choice(pool) for _ in range(4)] + pool[-6:])
     b.output("case", pool[:2])
     return b.build()
 
@@ -114,3 +119,16 @@ def _slow_sample(netlist: Netlist, inputs: dict[str, list[int]]) -> list[int]:
             value = int(netlist.tables[imm][x[0] - aux])
         values.append(value)
     return values
+
+
+def design_of(netlist: Netlist, clock_ns: float | None = None, part: str = DEFAULT_PART) -> Design:
+    """`netlist` pipelined, with the narrowest ports that hold it."""
+    kernel, _ = pipeline(netlist, load_part(part), clock_ns)
+    sides, taken = [], []
+    for ports in (netlist.inputs, netlist.outputs):
+        names = identifiers([p.name for p in ports], taken)
+        taken += names
+        types = [Fixed(int(netlist.lo[p.rows].min()), int(netlist.hi[p.rows].max()), 0) for p in ports]
+        sides.append(tuple(Port(p.name, n, t, (len(p.rows),), f"code of {p.name}")
+                           for p, n, t in zip(ports, names, types, strict=True)))
+    return Design.single("dut", kernel, *sides)

@@ -90,8 +90,9 @@ def _yosys() -> str | None:
 
 
 def _vivado() -> str | None:
-    """The version is in the folder's name, as in Vivado/2023.2/bin: Vivado itself takes seconds to say it."""
+    """The version is in the path, as in Vivado/2023.2/bin or 2025.1/Vivado/bin: Vivado takes seconds to say it."""
     path = shutil.which("vivado")
     if path is None:
         raise ToolMissing("vivado is not installed")
-    return _number(path)
+    versions = re.findall(r"\d{4}\.\d", path)
+    return versions[-1] if versions else None

@@ -23,6 +23,7 @@ from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
 from gatewright.ir.netlist_eval import evaluate
 from gatewright.ir.netlist_text import from_npz, to_npz
+from gatewright.ir.usage import constant
 
 PIPELINED = "pipelined"
 """The protocol of fixed latency: a valid bit travels with the data, nothing ever stalls."""
@@ -147,14 +148,14 @@ class Design:
         return {c.sink.port: np.asarray(values[c.source]) for c in self.channels if c.sink.instance == ""}
 
     def _in_order(self) -> list[Instance]:
-    """Every invariant; raises InternalError naming what breaks it."""
+        """Instances, every one after those that feed it. Raises InternalError where they feed each other in a ring."""
         done: list[Instance] = []
         while len(done) < len(self.instances):
             waiting = {i.name for i in self.instances if i not in done}
             blocked = {c.sink.instance for c in self.channels if c.source.instance in waiting}
             ready = [i for i in self.instances if i.name in waiting - blocked]
             if not ready:
-                raise InternalError(f"design '{self.name}': instances {sorted(waiting)} feed each other in a circle")
+                raise InternalError(f"design '{self.name}': instances {sorted(waiting)} feed each other in a ring")
             done += ready
         return done
 
@@ -186,7 +187,8 @@ def _verify_stages(kernel: Kernel) -> None:
     if stage.dtype != np.int32 or stage.shape != (len(netlist),):
         raise InternalError(f"kernel '{kernel.name}': stage is {stage.dtype}{list(stage.shape)}")
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-    early = owner[stage[netlist.arg] > stage[owner]]
+    fixed = constant(netlist)  # a row of one value is a literal wherever it is used
+    early = owner[(stage[netlist.arg] > stage[owner]) & ~fixed[owner]]
     early = np.concatenate([early, np.flatnonzero((stage < 0) | ((stage != 0) & (netlist.op == Op.INPUT)))])
     if len(early):
         row = int(early[0])
@@ -198,12 +200,12 @@ def _verify_channels(design: Design, refuse: Any) -> None:
     sources, sinks = _ends(design)
     fed = [c.sink for c in design.channels]
     refuse(sorted(fed, key=str) != sorted(sinks, key=str), "channels do not feed every port exactly once")
+    design._in_order()
     for channel in design.channels:
         refuse(channel.source not in sources, f"a channel comes from nowhere: {channel.source}")
         (lo, hi), (least, most) = sources[channel.source], sinks[channel.sink]
         refuse(lo.shape != least.shape, f"sizes differ from {channel.source} to {channel.sink}")
         refuse(bool((lo < least).any() or (hi > most).any()), f"{channel.source} does not fit {channel.sink}")
-    design._in_order()
 
 
 def _ends(design: Design) -> tuple[dict[End, tuple[Ints, Ints]], dict[End, tuple[Ints, Ints]]]:

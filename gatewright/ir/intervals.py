@@ -92,12 +92,14 @@ def of_bits(x: Interval, low: Ints, width: Ints, signed: Bools) -> Interval:
     return np.where(whole, least - offset, floor), np.where(whole, most - offset, floor + span)
 
 
-def of_ge(a: Interval, b: Interval) -> Interval:
-    return (a[0] >= b[1]).astype(np.int64), (a[1] >= b[0]).astype(np.int64)
+def of_ge(a: Interval, b: Interval, same: Bools) -> Interval:
+    """a >= b; `same` marks where both operands are one value."""
+    return (same | (a[0] >= b[1])).astype(np.int64), (a[1] >= b[0]).astype(np.int64)
 
 
-def of_eq(a: Interval, b: Interval) -> Interval:
-    always = (a[0] == a[1]) & (b[0] == b[1]) & (a[0] == b[0])
+def of_eq(a: Interval, b: Interval, same: Bools) -> Interval:
+    """a == b; `same` marks where both operands are one value."""
+    always = same | ((a[0] == a[1]) & (b[0] == b[1]) & (a[0] == b[0]))
     return always.astype(np.int64), ((a[0] <= b[1]) & (b[0] <= a[1])).astype(np.int64)
 
 
@@ -107,10 +109,10 @@ def of_select(c: Interval, a: Interval, b: Interval) -> Interval:
     return least, most
 
 
-def of_mul(a: Interval, b: Interval, square: Bools) -> Interval:
-    """a * b; `square` marks where both operands are the same value."""
+def of_mul(a: Interval, b: Interval, same: Bools) -> Interval:
+    """a * b; `same` marks where both operands are one value."""
     corners = np.stack([product(x, y) for x in a for y in b])
-    least = np.where(square, np.where((a[0] <= 0) & (a[1] >= 0), 0, np.minimum(corners[0], corners[3])), corners.min(0))
+    least = np.where(same, np.where((a[0] <= 0) & (a[1] >= 0), 0, np.minimum(corners[0], corners[3])), corners.min(0))
     return least, corners.max(0)
 
 

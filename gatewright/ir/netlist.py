@@ -259,9 +259,7 @@ class NetlistBuilder:
     def mul(self, a: ArrayLike, b: ArrayLike, sa: ArrayLike = 0, sb: ArrayLike = 0,
             bounds: Bounds | None = None) -> Rows:
         """`(a << sa) * (b << sb)`."""
-        va, vb, vsa, vsb = _vectors(a, b, sa, sb)
-        square: Bools = (va == vb) & (vsa == vsb)
-        return self._binary(Op.MUL, lambda x, y: intervals.of_mul(x, y, square), va, vb, vsa, vsb, bounds)
+        return self._binary(Op.MUL, intervals.of_mul, a, b, sa, sb, bounds)
 
     def intern(self, table: ArrayLike) -> int:
         """The id of a table (1-D int64); equal tables have one id."""
@@ -301,11 +299,11 @@ class NetlistBuilder:
         return Netlist(name=self.name, first=first, tables=tuple(self._tables), origins=tuple(self._origins),
                        inputs=tuple(self._inputs), outputs=tuple(self._outputs), **c)  # type: ignore[arg-type]
 
-    def _binary(self, op: Op, interval: Callable[[Interval, Interval], Interval], a: ArrayLike, b: ArrayLike,
+    def _binary(self, op: Op, interval: Callable[[Interval, Interval, Bools], Interval], a: ArrayLike, b: ArrayLike,
                 sa: ArrayLike, sb: ArrayLike, bounds: Bounds | None = None) -> Rows:
         a, b, sa, sb = _vectors(a, b, sa, sb)
         self._check_operands(np.stack([a, b]), np.stack([sa, sb]))
-        computed = interval(self._interval(a, sa), self._interval(b, sb))
+        computed = interval(self._interval(a, sa), self._interval(b, sb), (a == b) & (sa == sb))
         return self._append(op, computed, operands=_columns(a, b, shifts=(sa, sb)), count=2, bounds=bounds)
 
     def _interval(self, rows: Ints, shift: Ints | int = 0) -> Interval:
@@ -333,8 +331,8 @@ class NetlistBuilder:
             count = 0 if operands is None else 1
         values: dict[str, ArrayLike] = {"op": op, "imm": imm, "aux": aux, "lo": lo, "hi": hi, "origin": self._origin,
                                         "count": count}
-        for name, column in values.items():
-            self._columns[name].append(np.broadcast_to(np.asarray(column), (n,)))
+        for name, fill in values.items():
+            self._columns[name].append(np.broadcast_to(np.asarray(fill), (n,)))
         for name, column in zip(("arg", "shift", "neg"), operands or (), strict=False):
             self._columns[name].append(column)
         return np.arange(start, start + n, dtype=np.int32)
@@ -461,15 +459,12 @@ def _recomputed(netlist: Netlist, op: Op, rows: Ints) -> Interval:
     imm, aux = netlist.imm[rows], netlist.aux[rows]
     if op == Op.BITS:
         return intervals.of_bits(operands[0], imm, aux, netlist.lo[rows] < 0)
-    if op == Op.GE:
-        return intervals.of_ge(operands[0], operands[1])
-    if op == Op.EQ:
-        return intervals.of_eq(operands[0], operands[1])
     if op == Op.SELECT:
         return intervals.of_select(operands[0], operands[1], operands[2])
-    if op == Op.MUL:
+    if op in (Op.GE, Op.EQ, Op.MUL):
         same = (netlist.arg[place] == netlist.arg[place + 1]) & (netlist.shift[place] == netlist.shift[place + 1])
-        return intervals.of_mul(operands[0], operands[1], same)
+        rule = {Op.GE: intervals.of_ge, Op.EQ: intervals.of_eq, Op.MUL: intervals.of_mul}[op]
+        return rule(operands[0], operands[1], same)
     size = np.array([len(t) for t in netlist.tables], np.int64)[imm]
     _refuse(netlist, rows, (operands[0][0] < aux) | (operands[0][1] - aux >= size), "looks beyond the end of its table")
     return intervals.of_table(operands[0], imm, aux, netlist.tables)

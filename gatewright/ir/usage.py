@@ -1,4 +1,4 @@
-"""Which bits of a row are read, and until when its value is needed: what registers, estimates and lint-clean RTL rest on."""
+"""Which bits of a row are read, and until when: what registers, estimates and lint-clean RTL rest on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Masks = NDArray[np.uint64]
 
 def constant(netlist: Netlist) -> Bools:
     """Rows with one possible value: they cost nothing and need no register."""
-    return netlist.lo == netlist.hi
+    return np.equal(netlist.lo, netlist.hi)
 
 
 def ones(width: Ints) -> Masks:

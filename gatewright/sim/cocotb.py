@@ -1,9 +1,10 @@
-"""RTL simulation under cocotb 2: a test that a user can open, run without gatewright, and extend; and its result as ours."""
+"""RTL simulation under cocotb 2: a test that a user can open, run without gatewright and extend, and what it finds."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def run(design_dir: Path, rtl: Rtl, data: Mapping[str, Ints], expected: Mapping[
     start = time.monotonic()
     command = [sys.executable, str(design_dir.resolve() / FOLDER / "run.py"), "--vectors", str(vectors), "--build",
                str(build), "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=build, check=False)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # the design folder stays as it was written
+    done = subprocess.run(command, capture_output=True, text=True, cwd=build, env=environment, check=False)
     (build / "run.log").write_text(done.stdout + done.stderr)
     return _result(build, done, time.monotonic() - start)
 
@@ -101,4 +103,4 @@ def _result(build: Path, done: subprocess.CompletedProcess[str], seconds: float)
 
 def _render(template: str, values: Mapping[str, object]) -> str:
     text = (TEMPLATES / template).read_text()
-    return jinja2.Template(text, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(values)
+    return str(jinja2.Template(text, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(values))

@@ -71,7 +71,7 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> li
         trace = judge.run(known, outputs=[tensor])
         first = 0 if trace.is_constant(tensor) else slice(None)  # constants come out the same for every sample
         codes = _codes(node, trace, contexts[tensor][first])
-        source = contexts[node.input[0]][first] if node.input[0] in contexts else trace.exact(node.input[0])
+        source = contexts[node.input[0]][first] if node.input[0] in contexts else None
         differences += _differences(node, name, trace, codes, source)
         if not trace.is_constant(tensor):
             scale, zero = _parameters(node, trace)
@@ -97,15 +97,19 @@ def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int6
 
 
 def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[np.int64],
-                 source: Array) -> list[Difference]:
+                 source: Array | None) -> list[Difference]:
+    """`source` is what the executor's quantiser read; None where that is an initialiser."""
     want = trace.codes(node.output[0]).reshape(codes.shape)
+    if (want == codes).all():
+        return []
     exact = trace.before_rounding(node.output[0]).reshape(codes.shape)
     scale, zero = _parameters(node, trace)
     scale = np.array(Fraction(1), object) if node.op_type == "BipolarQuant" else scale
-    scale, zero, source = (np.broadcast_to(a, codes.shape) for a in (scale, zero, source))
+    read = trace.float64(node.input[0]) if source is None else source
+    scale, zero, read = (np.broadcast_to(a, codes.shape) for a in (scale, zero, read))
     found = []
     for at in map(tuple, np.argwhere(want != codes).tolist()):
-        before = Fraction(source[at].item()) / scale[at] + zero[at]
+        before = Fraction(read[at].item()) / scale[at] + zero[at]
         found.append(Difference(node.output[0], name, at, exact[at], int(want[at]), int(codes[at]), before))
     return found
 
@@ -125,8 +129,8 @@ def _prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 def _batch(model: onnx.ModelProto) -> int:
     """How many samples the file bakes in; 1 where it leaves that open."""
     constants = {i.name for i in model.graph.initializer}
-    dims = [i.type.tensor_type.shape.dim[0] for i in model.graph.input if i.name not in constants]
-    return max((d.dim_value for d in dims if d.HasField("dim_value")), default=1)
+    shapes = [i.type.tensor_type.shape.dim for i in model.graph.input if i.name not in constants]
+    return max([1, *(int(dims[0].dim_value) for dims in shapes if dims)])
 
 
 def _declare_shapes(model: onnx.ModelProto, contexts: Mapping[str, Array]) -> None:

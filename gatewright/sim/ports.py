@@ -63,8 +63,8 @@ def bus_words(port: RtlPort) -> int:
 def pack(port: RtlPort, values: Ints) -> Words:
     """Codes int64[n, elements] to buses uint32[n, words], lowest word first, unused high bits zero.
 
-    >>> pack(SimPort("x", "x", 12, True, 3), np.array([[-1, 2, -3]])).tolist()
-    [[3539996671, 15]]
+    >>> [hex(word) for word in pack(SimPort("x", "x", 12, True, 3), np.array([[-1, 2, -3]]))[0]]
+    ['0xfd002fff', '0xf']
 
     Raises InternalError on a code that the port cannot carry.
     """

@@ -41,7 +41,7 @@ def schedule(n: int, seed: int, valid: NDArray[np.bool_] | None = None, latency_
     if np.count_nonzero(valid) != n:
         raise InternalError(f"in_valid is high in {np.count_nonzero(valid)} cycles, there are {n} vectors")
     start = np.array([RESET, RESET | VALID, RESET | VALID, RESET], np.uint8)
-    prelude = traffic(_PRELUDE, seed + 1).astype(np.uint8) * VALID
+    prelude = traffic(_PRELUDE, seed + 1)[::-1].astype(np.uint8) * VALID  # the burst comes last: the pipeline is full
     main = valid.astype(np.uint8) * (VALID | VECTOR)
     idle = np.zeros(max(DRAIN, 2 * (latency_cycles or 0)), np.uint8)
     return np.concatenate([start, prelude, np.array([RESET | VALID], np.uint8), main, idle])
@@ -86,7 +86,10 @@ def _fault(vectors: Ints, came: Ints, due: Ints, seen: Ints, latency: int) -> st
         latencies = came - vectors + 1
         if latencies.min() != latencies.max():
             return f"the latency varies between {latencies.min()} and {latencies.max()} cycles"
-        return "a reset does not empty the pipeline" if extra.size else "vectors were lost before a reset"
+    if extra.size and extra[0] < vectors[0] + latency - 1:
+        return f"a reset does not empty the pipeline: out_valid is high in cycle {extra[0]}"
+    if came.size == vectors.size:
+        return "vectors that were taken before a reset got lost"
     lost = np.flatnonzero(np.isin(vectors + latency - 1, missing))
     detail = f"vector {lost[0]} got lost first" if lost.size else f"no vector explains the one in cycle {extra[0]}"
     return f"{came.size} outputs came out for {vectors.size} vectors; {detail}"

@@ -92,7 +92,7 @@ def find_compiler() -> Compiler:
 def runtime_objects(verilator: Verilator, compiler: Compiler, folder: Path) -> list[Path]:
     """Verilator's own objects, compiled once per version, compiler and flags, and kept in the user's cache.
 
-    The cache entry appears whole or not at all, so that parallel runs do not meet. Where no cache can be, `folder` serves.
+    The cache entry appears whole or not at all, so that parallel runs do not meet. Without a cache, `folder` serves.
     """
     flags = ["-O1", *verilator.flags]
     inputs = [verilator.version, *compiler.command, compiler.version, *flags]

@@ -124,9 +124,10 @@ def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str) -> None:
 
 
 def _run(command: list[str], folder: Path, top: str, progress: Progress | None) -> None:
+    environment = {**os.environ, "TMPDIR": str(folder)}  # what a killed Yosys leaves behind goes with the folder
     with (folder / "yosys.out").open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, "TMPDIR": str(folder)}, start_new_session=True,
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
         try:
             said = ""
             while (status := _wait(process)) is None:

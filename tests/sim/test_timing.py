@@ -62,14 +62,14 @@ def test_out_valid_before_the_first_reset_does_not_count():
 
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda p: p[p < MAIN[0]], "out_valid never rose, there were 300 vectors"),
-    (lambda p: np.delete(p, np.searchsorted(p, MAIN[7] + 4)), "299 outputs came out for 300 vectors; vector 7 got lost first"),
-    (lambda p: np.delete(p, np.searchsorted(p, MAIN[0] + 4)), "299 outputs came out for 300 vectors; vector 0 got lost first"),
+    (lambda p: p[p != MAIN[7] + 4], "299 outputs came out for 300 vectors; vector 7 got lost first"),
+    (lambda p: p[p != MAIN[0] + 4], "299 outputs came out for 300 vectors; vector 0 got lost first"),
     (lambda p: np.append(p, p[-1] + 9), "301 outputs came out for 300 vectors; no vector explains the one in cycle"),
     (lambda p: np.append(p[:-1], p[-1] + 1), "the latency varies between 5 and 6 cycles"),
-    (lambda p: np.sort(np.append(p, MAIN[0])), "301 outputs came out for 300 vectors; no vector explains"),
-    (lambda p: np.sort(np.append(p, MAIN[0] - 1)), "301 outputs came out"),
-    (lambda p: p[5:], "vectors were lost before a reset"),
-    (lambda p: np.sort(np.append(p, 6)), "a reset does not empty the pipeline"),
+    (lambda p: np.sort(np.append(p, MAIN[0])), "a reset does not empty the pipeline"),
+    (lambda p: np.sort(np.append(p, MAIN[0] - 1)), "a reset does not empty the pipeline"),
+    (lambda p: np.sort(np.append(p, 4)), "a reset does not empty the pipeline"),
+    (lambda p: p[5:], "vectors that were taken before a reset got lost"),
 ])
 def test_faults_are_told(change, reason):
     timing = measure(CONTROL, change(pulses_of(CONTROL, 5)))
@@ -79,5 +79,5 @@ def test_faults_are_told(change, reason):
 
 def test_a_reset_that_does_not_reach_the_pipeline():
     deaf = CONTROL & ~np.where(np.arange(len(CONTROL)) > 3, RESET, 0).astype(np.uint8)
-    fault = measure(CONTROL, pulses_of(deaf, 5)).fault
-    assert "304 outputs came out for 300 vectors" in fault or "305 outputs" in fault
+    for latency in (2, 5, 60):
+        assert measure(CONTROL, pulses_of(deaf, latency)).fault.startswith("a reset does not empty the pipeline")

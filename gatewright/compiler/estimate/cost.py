@@ -2,13 +2,13 @@
 
 Model, for a part with LUTs of L inputs (all counts are of logic that stays after sharing nothing with its neighbours):
 
-- an addition costs one LUT per bit of its carry chain. The chain starts where two operands overlap: lower bits, where only
-  one un-negated operand (and no constant) is live, are wires; a constant rides along for free. k operands are k - 1
-  additions in a balanced tree.
-- a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two values
-  an addition; `eq` is a tree of LUTs.
-- `select` costs one LUT per bit, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the area
-  of its shift-and-add rows. Slices, shifts and constants are wires.
+- an addition costs one LUT per bit of its carry chain. The chain starts where two operands overlap: lower bits, where
+  only one un-negated operand (and no constant) is live, are wires; a constant rides along for free. k operands are
+  k - 1 additions in a balanced tree.
+- a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
+  values an addition; `eq` is a tree of LUTs.
+- `select` costs one LUT per bit, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the
+  area of its shift-and-add rows. Slices, shifts and constants are wires.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ TOOL = "gatewright estimate"
 def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resources:
     """Resources of `design` on `part`, without synthesis.
 
-    Flip-flops are those of live values between the stages, of the inputs, the outputs and the valid chain. One entry of
-    `layers` per ONNX node, in the netlist's order; `first_cycle` and `last_cycle` count segments from 1. `latency_ns` is
-    given where the clock period is. Multipliers are counted as LUTs: what is emitted today uses no DSP.
+    Flip-flops are those of live values between the stages, of the inputs, the outputs and the valid chain. `layers` has
+    one entry per ONNX node, in the netlist's order; `first_cycle` and `last_cycle` count segments from 1. `latency_ns`
+    is given where the clock period is. Products are counted as LUTs, not as DSPs.
     """
     totals = dict.fromkeys(("lut", "carry", "ff"), 0)
     layers: dict[str, dict[str, Any]] = {}
@@ -51,9 +51,11 @@ def registers(kernel: Kernel) -> Ints:
     An input has one rank more, rank 0. Bits that nothing reads, and constants, are not kept.
     """
     netlist = kernel.netlist
-    ranks = last_use(netlist, kernel.stage, kernel.segments) - kernel.stage + (netlist.op == Op.INPUT)
+    last = last_use(netlist, kernel.stage, kernel.segments).astype(np.int64)
+    ranks = last - kernel.stage + (netlist.op == Op.INPUT)
     bits: Ints = np.bitwise_count(used_bits(netlist)).astype(np.int64)
-    return ranks * bits
+    result: Ints = ranks * bits
+    return result
 
 
 def longest_segment_ns(kernel: Kernel, costs: RowCosts, part: Part) -> float:

@@ -58,6 +58,8 @@ class Imported:
     quantisers: Mapping[str, Quantised]
     input_casts: Mapping[str, Cast]
     """How data for an input with a type becomes codes."""
+    logits: tuple[str, ...]
+    """Outputs whose final Softmax is cut."""
 
 
 def import_model(model: Model | str | Path, types: Types | None = None, outputs: Sequence[str] | None = None) -> Imported:
@@ -82,7 +84,8 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     for node in nodes:
         _import_node(builder, node, values, users, wanted)
     results = [_output(builder, name, values, types) for name in wanted]
-    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts)
+    logits = tuple(n.outputs[0] for n in nodes if n.op_type == "Softmax")
+    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts, logits)
 
 
 def handler_of(node: Node) -> Handler | None:

@@ -1,0 +1,63 @@
+"""Graph to Netlist: every integer tensor operation as scalar rows. One file per op family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gatewright.compiler.lower import function, linear
+from gatewright.compiler.lower.sums import Rows
+from gatewright.errors import InternalError
+from gatewright.ir.graph import Graph, Op
+from gatewright.ir.netlist import Netlist, NetlistBuilder
+from gatewright.ir.ops.shape import Move
+
+Lowering = Callable[[Any, list[Rows], NetlistBuilder], Rows]
+
+
+def move(op: Move, operands: list[Rows], b: NetlistBuilder) -> Rows:
+    """Rearranged elements are the same rows."""
+    return op.move(operands[0])
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "dense": linear.dense,
+    "reduce_sum": linear.reduce_sum,
+    "combine": linear.combine,
+    "multiply": linear.multiply,
+    "reshape": move,
+    "transpose": move,
+    "requant": function.requant,
+    "thresholds": function.thresholds,
+    "table": function.table,
+}
+
+
+def lower(graph: Graph) -> tuple[Netlist, dict[str, Rows]]:
+    """The Graph as one combinational kernel, and the rows of every tensor's elements (int32 of the tensor's shape).
+
+    Ports are called like the model's inputs and outputs. Raises InternalError on an operation that has no lowering
+    (regions have been replaced by the integer-functions pass).
+    """
+    builder = NetlistBuilder(graph.name)
+    rows: dict[str, Rows] = {}
+    for op in graph.ops:
+        builder.origin(op.node)
+        if op.kind == "input":
+            rows[op.name] = builder.input(op.name, op.type.lo.reshape(-1), op.type.hi.reshape(-1)).reshape(op.type.shape)
+            continue
+        rows[op.name] = _lowered(op, [rows[i] for i in op.inputs], builder)
+    for output in graph.outputs:
+        builder.output(output.name, rows[output.value].reshape(-1))
+    return builder.build(), rows
+
+
+def _lowered(op: Op, operands: list[Rows], builder: NetlistBuilder) -> Rows:
+    if op.kind not in LOWERINGS:
+        raise InternalError(f"'{op.name}': no lowering for {op.kind}")
+    rows = LOWERINGS[op.kind](op, operands, builder)
+    if rows.shape != op.type.shape:
+        raise InternalError(f"'{op.name}': lowered to shape {rows.shape}, not {op.type.shape}")
+    return np.asarray(rows, np.int32)

@@ -118,7 +118,7 @@ def outcome(check: Record) -> Literal["passed", "failed", "skipped"]:
 def verdict(report: Record) -> Verdict:
     checks: Sequence[Record] = report.get("verification") or []
     by_outcome = {status: [c for c in checks if outcome(c) == status] for status in ("passed", "failed", "skipped")}
-    skipped = tuple(f"{_level(c)} skipped: {c.get('reason') or 'nothing was compared'}" for c in by_outcome["skipped"])
+    skipped = tuple(f"{level(c)} skipped: {c.get('reason') or 'nothing was compared'}" for c in by_outcome["skipped"])
     if by_outcome["failed"]:
         return _failed(by_outcome["failed"], by_outcome["passed"], skipped)
     if by_outcome["passed"]:
@@ -128,18 +128,18 @@ def verdict(report: Record) -> Verdict:
     return Verdict("missing", "Not verified yet.", remedy="gatewright verify DIR")
 
 
-def _level(check: Record) -> str:
-    return str(check.get("level", "an unnamed level"))
+def level(check: Record) -> str:
+    return str(check.get("level") or "unnamed level")
 
 
 def _passed(passed: Sequence[Record], skipped: tuple[str, ...]) -> Verdict:
     """One number of vectors if all levels agree on it, else one per level; only a proof speaks of all inputs."""
-    scopes = ["all" if _level(c) == "formal" and c.get("vectors") is None else count(c.get("vectors")) for c in passed]
-    where = f"0 mismatches at {listed([_level(c) for c in passed])}."
+    scopes = ["all" if level(c) == "formal" and c.get("vectors") is None else count(c.get("vectors")) for c in passed]
+    where = f"0 mismatches at {listed([level(c) for c in passed])}."
     if len(set(scopes)) == 1:
         scope = "all inputs" if scopes[0] == "all" else f"{scopes[0]} vectors"
         return Verdict("passed", f"Bit-exact: {scope}, {where}", skipped)
-    compared = listed([f"{scope} at {_level(c)}" for scope, c in zip(scopes, passed, strict=True)])
+    compared = listed([f"{scope} at {level(c)}" for scope, c in zip(scopes, passed, strict=True)])
     return Verdict("passed", f"Bit-exact: {where}", (f"Vectors compared: {compared}.", *skipped))
 
 
@@ -147,13 +147,13 @@ def _failed(failed: Sequence[Record], passed: Sequence[Record], skipped: tuple[s
     """Differing bits come first; a level can also fail by its latency, or because it did not run to the end."""
     differing = [c for c in failed if _differs(c)]
     others = [c for c in failed if not _differs(c)]
-    headline = " ".join(f"{what} at {listed([_level(c) for c in checks])}."
+    headline = " ".join(f"{what} at {listed([level(c) for c in checks])}."
                         for what, checks in (("Bits differ", differing), ("Verification failed", others)) if checks)
     details = [_failure(check) for check in (*differing, *others)]
     if passed:
-        details.append(f"No mismatch at {listed([_level(c) for c in passed])}.")
+        details.append(f"No mismatch at {listed([level(c) for c in passed])}.")
     first = next((check for check in failed if check.get("first_mismatch")), None)
-    mismatch = {"level": _level(first), **first["first_mismatch"]} if first else None
+    mismatch = {"level": level(first), **first["first_mismatch"]} if first else None
     return Verdict("failed", headline, (*details, *skipped), mismatch)
 
 
@@ -162,7 +162,7 @@ def _differs(check: Record) -> bool:
 
 
 def _failure(check: Record) -> str:
-    text = _level(check)
+    text = level(check)
     if check.get("mismatching_vectors") is not None:
         text += f": {count(check['mismatching_vectors'])} of {count(check.get('vectors'))} vectors differ"
         if check.get("mismatching_values") is not None:
@@ -340,6 +340,6 @@ class Layer:
 def layers(report: Record) -> list[Layer]:
     """In the estimate's order, layers that only synthesis knows after them."""
     best, estimate = best_resources(report), report.get("estimate") or {}
-    tables = [{str(entry.get("name")): entry for entry in resources.get("layers") or []}
+    tables = [{str(entry.get("name") or DASH): entry for entry in resources.get("layers") or []}
               for resources in (estimate, {} if is_estimate(report, best) else best)]
     return [Layer(name, tables[0].get(name, {}), tables[1].get(name, {})) for name in {**tables[0], **tables[1]}]

@@ -89,7 +89,7 @@ def _identity(report: Record) -> list[_Fact]:
 def _checks(report: Record) -> list[tuple[str, str, tuple[str, ...], str]]:
     """Per level: its name, its outcome, its numbers as text and a remark."""
     keys = ("vectors", "mismatching_vectors", "mismatching_values", "latency_cycles", "ii")
-    return [(str(check.get("level", facts.DASH)), facts.outcome(check),
+    return [(facts.level(check), facts.outcome(check),
              (*(facts.count(check.get(key)) for key in keys), facts.decimal(check.get("seconds"), 1)),
              str(check.get("reason") or "")) for check in report.get("verification") or []]
 

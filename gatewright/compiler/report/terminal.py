@@ -94,10 +94,11 @@ def _verification(report: Record, printer: _Printer) -> None:
     for detail in verdict.details:
         printer.line(f"  {detail}", hang=4)
     if verdict.mismatch:
-        first = verdict.mismatch
-        element = "" if first.get("element") is None else f"[{first['element']}]"
-        printer.line(f"  first at {first['level']}: vector {first.get('vector')}, {first.get('output')}{element}: "
-                     f"expected {first.get('expected')}, got {first.get('got')}", hang=4)
+        first = {key: value for key, value in verdict.mismatch.items() if value is not None}
+        element = f"[{first['element']}]" if "element" in first else ""
+        vector, output, expected, got = (first.get(key, "?") for key in ("vector", "output", "expected", "got"))
+        where = f"vector {vector}, {output}{element}"
+        printer.line(f"  first at {first['level']}: {where}: expected {expected}, got {got}", hang=4)
         if first.get("node"):
             printer.line(f"  first ONNX node that differs: {first['node']}", "bold", hang=4)
     if verdict.remedy:

@@ -22,7 +22,7 @@ from gatewright.ir.usage import constant
 def pipeline(netlist: Netlist, part: Part, clock_ns: float | None) -> tuple[Kernel, tuple[str, ...]]:
     """The kernel, and notes for the user. `clock_ns` None makes one combinational segment.
 
-    No segment is longer than the clock unless a single row is: such a row gets a segment of its own, and a note names it.
+    No segment is longer than the clock unless a single row is: such a row starts a segment, and a note names it.
     """
     if clock_ns is not None and not clock_ns > 0:
         raise UserError(f"a clock period of {clock_ns} ns", remedy="Give a positive period in ns, for example 5")
@@ -32,7 +32,7 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None) -> tuple[Kern
     _assign(netlist.first, netlist.arg, constant(netlist), costs.delay_ns, part.delay["clk_to_q"], budget, stage,
             np.zeros(len(netlist)))
     too_long = np.flatnonzero(costs.delay_ns + part.delay["clk_to_q"] > budget)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(too_long):
         row = int(too_long[np.argmax(costs.delay_ns[too_long])])
         needed = costs.delay_ns[row] + part.delay["clk_to_q"] + part.delay["setup"]
@@ -43,13 +43,14 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None) -> tuple[Kern
 
 def arrivals(kernel: Kernel, costs: RowCosts, clk_to_q: float) -> Floats:
     """When every row's value is there, in ns after the clock edge that starts its stage; 0 for constants."""
-    ends = np.zeros(len(kernel.netlist))
-    _arrive(kernel.netlist.first, kernel.netlist.arg, constant(kernel.netlist), costs.delay_ns, clk_to_q, kernel.stage, ends)
+    netlist, ends = kernel.netlist, np.zeros(len(kernel.netlist))
+    _arrive(netlist.first, netlist.arg, constant(netlist), costs.delay_ns, clk_to_q, kernel.stage, ends)
     return ends
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _assign(first: Any, arg: Any, fixed: Any, delay: Any, clk_to_q: float, budget: float, stage: Any, ends: Any) -> None:
+def _assign(first: Any, arg: Any, fixed: Any, delay: Any, clk_to_q: float, budget: float, stage: Any,
+            ends: Any) -> None:
     for r in range(len(stage)):
         if fixed[r]:
             continue

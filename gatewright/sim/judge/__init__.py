@@ -235,10 +235,10 @@ def _load(path: Path) -> onnx.ModelProto:
 
 
 def _dims(info: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The declared shape, None for open dimensions; None as a whole where the file says nothing."""
+    """The declared shape, None for open dimensions (some files write 0) and as a whole where the file says nothing."""
     if not info.type.tensor_type.HasField("shape"):
         return None
-    return tuple(d.dim_value if d.HasField("dim_value") else None for d in info.type.tensor_type.shape.dim)
+    return tuple(d.dim_value or None for d in info.type.tensor_type.shape.dim)
 
 
 def _fits(actual: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The three sample reports: a jet tagger with everything, a network whose names and bits are wrong, and an empty one."""
+"""The three sample reports: a jet tagger with everything, a network with wrong bits and hostile names, an empty one."""
 
 import copy
 import json

@@ -7,7 +7,8 @@ from gatewright.compiler.report import facts
 
 
 def check(level: str, status: str = "passed", vectors: int | None = 10, **more: Any) -> dict[str, Any]:
-    return {"level": level, "status": status, "vectors": vectors, "mismatching_vectors": 0, "mismatching_values": 0, **more}
+    counts = {"vectors": vectors, "mismatching_vectors": 0, "mismatching_values": 0}
+    return {"level": level, "status": status, **counts, **more}
 
 
 def headline(*checks: dict[str, Any]) -> tuple[str, str]:
@@ -16,11 +17,12 @@ def headline(*checks: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_levels_with_the_same_vectors_share_the_headline() -> None:
-    assert headline(check("netlist"), check("rtl")) == ("passed", "Bit-exact: 10 vectors, 0 mismatches at netlist and rtl.")
+    assert headline(check("netlist"), check("rtl"))[1] == "Bit-exact: 10 vectors, 0 mismatches at netlist and rtl."
 
 
 def test_levels_with_other_vectors_are_counted_apart() -> None:
-    verdict = facts.verdict({"verification": [check("netlist", vectors=100_000), check("rtl"), check("formal", vectors=None)]})
+    checks = [check("netlist", vectors=100_000), check("rtl"), check("formal", vectors=None)]
+    verdict = facts.verdict({"verification": checks})
     assert verdict.headline == "Bit-exact: 0 mismatches at netlist, rtl and formal."
     assert verdict.details == ("Vectors compared: 100,000 at netlist, 10 at rtl and all at formal.",)
 
@@ -31,10 +33,12 @@ def test_only_a_proof_speaks_of_all_inputs() -> None:
 
 
 def test_one_failed_level_decides() -> None:
-    assert headline(check("netlist"), check("rtl", "failed", mismatching_vectors=3)) == ("failed", "Bits differ at rtl.")
+    checks = check("netlist"), check("rtl", "failed", mismatching_vectors=3)
+    assert headline(*checks) == ("failed", "Bits differ at rtl.")
 
 
-@pytest.mark.parametrize("contradiction", [{"mismatching_vectors": 1}, {"mismatching_values": 1}, {"first_mismatch": {"vector": 0}}])
+@pytest.mark.parametrize("contradiction", [
+    {"mismatching_vectors": 1}, {"mismatching_values": 1}, {"first_mismatch": {"vector": 0}}])
 def test_a_pass_that_counts_mismatches_is_a_failure(contradiction: dict[str, Any]) -> None:
     assert headline({**check("rtl"), **contradiction})[0] == "failed"
 
@@ -58,18 +62,20 @@ def test_nothing_ran() -> None:
 
 def test_the_first_difference_is_handed_on_with_its_level() -> None:
     mismatch = facts.verdict(sample("failed")).mismatch
-    assert mismatch == {"level": "rtl", "vector": 1234, "output": "größe_Σ", "element": 1, "expected": -311, "got": -312,
-                        "node": "Add_residual"}
+    assert mismatch == {"level": "rtl", "vector": 1234, "output": "größe_Σ", "element": 1, "expected": -311,
+                        "got": -312, "node": "Add_residual"}
 
 
 @pytest.mark.parametrize(("estimate", "measured", "text"), [
-    (103, 100, "+3.0 %"), (97, 100, "−3.0 %"), (0, 0, "0.0 %"), (5, 0, "–"), (None, 5, "–"), (5, None, "–"), (0, 7, "−100.0 %")])
+    (103, 100, "+3.0 %"), (97, 100, "−3.0 %"), (0, 0, "0.0 %"), (5, 0, "–"), (None, 5, "–"), (5, None, "–"),
+    (0, 7, "−100.0 %")])
 def test_relative_error(estimate: float | None, measured: float | None, text: str) -> None:
     assert facts.relative_error(estimate, measured) == text
 
 
 @pytest.mark.parametrize(("value", "total", "text"), [
-    (27_609, 1_728_000, "1.6 %"), (1, 1_728_000, "<0.01 %"), (0, 90, "0 %"), (96, 90, "106.7 %"), (3, None, None), (3, 0, None)])
+    (27_609, 1_728_000, "1.6 %"), (1, 1_728_000, "<0.01 %"), (0, 90, "0 %"), (96, 90, "106.7 %"), (3, None, None),
+    (3, 0, None)])
 def test_share_of_the_part(value: float, total: float | None, text: str | None) -> None:
     assert facts.percent_of(value, total) == text
 
@@ -115,7 +121,8 @@ def test_what_does_not_fit_and_what_is_too_slow_is_said() -> None:
     report = sample("failed")
     numbers = [*facts.cell_numbers(report), *facts.time_numbers(report)]
     assert {n.name: n.warning for n in numbers if n.warning} == {
-        "LUT": "does not fit the part", "DSP": "does not fit the part", "Longest stage": "misses the clock of 5 ns by 1.12 ns"}
+        "LUT": "does not fit the part", "DSP": "does not fit the part",
+        "Longest stage": "misses the clock of 5 ns by 1.12 ns"}
 
 
 def test_clean_replaces_what_steers_terminals_and_reading_direction() -> None:

@@ -29,7 +29,8 @@ def test_jet_tagger() -> None:
 
 def test_failure() -> None:
     text = summary(sample("failed"))
-    for line in ("FAILED  Bits differ at rtl. Verification failed at cocotb.", "  rtl: 37 of 10,000 vectors differ (41 values).",
+    for line in ("FAILED  Bits differ at rtl. Verification failed at cocotb.",
+                 "  rtl: 37 of 10,000 vectors differ (41 values).",
                  "  first at rtl: vector 1234, größe_Σ[1]: expected -311, got -312",
                  "  first ONNX node that differs: Add_residual", "DOES NOT FIT the part: LUT and DSP",
                  "LONGEST STAGE misses the clock of 5 ns by 1.12 ns"):
@@ -50,9 +51,10 @@ def test_at_most_40_lines_of_80_columns(name: str) -> None:
 
 
 def test_narrow_terminals_lose_no_digit() -> None:
-    report = sample("jet_tagger")
-    assert max(map(cell_len, summary(report, width=50).splitlines())) <= 50
-    assert "".join("11,980") in summary(report, width=50)
+    text = summary(sample("jet_tagger"), width=50)
+    assert max(map(cell_len, text.splitlines())) <= 50
+    digits = sum(c.isdigit() for c in summary(sample("jet_tagger")))
+    assert sum(c.isdigit() for c in text) == digits
 
 
 def test_names_are_neither_markup_nor_commands_to_the_terminal() -> None:
@@ -87,7 +89,7 @@ def test_many_layers_are_cut_and_counted() -> None:
 @pytest.mark.parametrize("name", ["jet_tagger", "failed"])
 def test_any_key_may_be_missing(name: str) -> None:
     for gap, report in with_one_gap(sample(name)):
-        assert summary(report), gap
+        assert "None" not in summary(report), gap
 
 
 def test_the_report_is_left_as_it_was() -> None:

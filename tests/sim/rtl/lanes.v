@@ -19,17 +19,16 @@ module lanes (
     wire      known = key[19:4] == 16'hA5C3;
     wire      idle = !in_valid && valid == 0;
     wire      lost = fault == 3 && count == 10;
-    wire      more = fault == 5 && count == 20;
-    wire      slow = fault == 2 || late;
+    wire      more = fault == 2 && count > 100 && !late;
+    wire      slow = fault == 5 && late;
 
     always @(posedge clk) begin
         if (in_valid && known) begin
             fault <= key[3:0];
             if (fault != 0 && count != 255) count <= count + 1;
         end
-        if (fault == 5 && count == 20 && !in_valid) count <= 21;
-        if (fault == 6 && count > 50 && idle) late <= 1;
-        if (fault == 8 && count > 5) $finish;
+        if (fault == 2 && count > 100 && !in_valid || fault == 5 && count > 50 && idle) late <= 1;
+        if (fault == 6 && count > 5) $finish;
         leak <= in_valid ? 10'd0 : x[9:0];
         valid <= rst ? 4'd0 : {valid[2:0], in_valid ? !lost : more};
     end

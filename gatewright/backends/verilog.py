@@ -1,0 +1,86 @@
+"""The Verilog target: a Design to synthesizable Verilog-2001, timing constraints and scripts, as `{path: text}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from gatewright.backends.identifiers import is_reserved
+from gatewright.backends.verilog_kernel import KernelText, comment
+from gatewright.errors import InternalError
+from gatewright.ir.design import Design, End, Port
+
+_FOLDER = Path(__file__).parent.parent / "templates" / "verilog"
+_CLOCK_NS = 5.0
+"""Period in the constraints of a design that was made for no clock."""
+
+
+def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
+    """Files of `design` by path; the same for the same arguments, byte for byte.
+
+    `header` has `model`, `gatewright` (version), `sha256` and `part` as text and `clock_ns` (None: no target). Sources
+    are `sources(design)`; `rtl/<name>_shell.v` is a wrapper with few pins for a full build, and Vivado scripts come
+    with AMD parts only. Raises InternalError where the design cannot be written: several kernels, names that clash.
+    """
+    if len(design.instances) != 1:
+        raise InternalError(f"design '{design.name}': the Verilog target writes designs of one kernel")
+    clashing = [n for n in (design.name, *(p.rtl for p in design.inputs + design.outputs)) if is_reserved(n)]
+    if clashing:
+        raise InternalError(f"design '{design.name}': {clashing} cannot be Verilog identifiers")
+    kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
+    inputs, outputs = _kernel_ports(design)
+    values = {
+        "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
+        "header": {key: comment(str(header[key])) for key in ("model", "gatewright", "sha256", "part")},
+        "clock_ns": float(header["clock_ns"] or _CLOCK_NS), "ports": [_facts(design, p) for p in ports],
+        "input_bits": sum(p.width * p.elements for p in design.inputs),
+        "output_bits": sum(p.width * p.elements for p in design.outputs),
+        "inputs": _slices(inputs), "outputs": _slices(outputs),
+        "body": "\n".join(KernelText(kernel, inputs, outputs).lines)}
+    files = {f"rtl/{design.name}.v": "top.v", f"rtl/{design.name}_kernel.v": "kernel.v",
+             f"rtl/{design.name}_shell.v": "shell.v", "constraints.xdc": "constraints.xdc",
+             "constraints.sdc": "constraints.sdc"}
+    if str(header["part"]).startswith("xc"):
+        files |= {"vivado_ooc.tcl": "vivado_ooc.tcl", "vivado_shell.tcl": "vivado_shell.tcl"}
+    loader = jinja2.FileSystemLoader(_FOLDER)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, keep_trailing_newline=True)
+    return {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
+
+
+def sources(design: Design) -> tuple[str, ...]:
+    """Paths of the Verilog files of the design, top module first."""
+    return f"rtl/{design.name}.v", f"rtl/{design.name}_kernel.v"
+
+
+def _kernel_ports(design: Design) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The design's ports in the order of its kernel's inputs and outputs."""
+    instance = design.instances[0].name
+    netlist = design.kernel(instance).netlist
+    into = {c.sink: c.source.port for c in design.channels}
+    out_of = {c.source: c.sink.port for c in design.channels}
+    if len(design.channels) != len(netlist.inputs) + len(netlist.outputs) or len(out_of) != len(design.channels):
+        raise InternalError(f"design '{design.name}': the Verilog target joins every kernel port to one port")
+    by_name = [{p.name: p for p in ports} for ports in (design.inputs, design.outputs)]
+    return (tuple(by_name[0][into[End(instance, p.name)]] for p in netlist.inputs),
+            tuple(by_name[1][out_of[End(instance, p.name)]] for p in netlist.outputs))
+
+
+def _facts(design: Design, port: Port) -> dict[str, Any]:
+    """What the header says of a port."""
+    return {"port": port, "direction": "input" if port in design.inputs else "output",
+            "tensor": comment(port.name), "formula": comment(port.formula), "type": repr(port.type),
+            "shape": "x".join(map(str, port.shape)) or "1", "bits": port.width * port.elements}
+
+
+def _slices(ports: tuple[Port, ...]) -> list[dict[str, Any]]:
+    """Identifier, width of the bus, and where the bus lies in all of them joined, lowest first."""
+    low, result = 0, []
+    for port in ports:
+        bits = port.width * port.elements
+        result.append({"rtl": port.rtl, "bits": bits, "low": low, "high": low + bits - 1})
+        low += bits
+    return result

@@ -1,0 +1,244 @@
+"""The body of a kernel as Verilog: one wire per row, registers where a value crosses a rank, grouped by ONNX node.
+
+Every wire is an unsigned vector as wide as its row's type. Every operand is extended or cut to the width of the result
+in so many words, so nothing depends on Verilog's rules for widths and signs: arithmetic is modulo the result's width,
+where it is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gatewright.ir.design import Kernel, Port
+from gatewright.ir.netlist import Op
+from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
+
+
+def literal(value: int, width: int) -> str:
+    """`value` modulo 2**width."""
+    return f"{width}'d{value % (1 << width)}"
+
+
+def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
+    """Bits `low .. low+width-1` of a value of `own` bits, an expression of `width` bits; negative `low` shifts left."""
+    pad = min(max(-low, 0), width)
+    low, taken = max(low, 0), width - pad
+    parts = []
+    if low + taken > own:
+        extension = min(low + taken - own, taken)
+        parts.append(f"{{{extension}{{{name}[{own - 1}]}}}}" if signed else f"{extension}'d0")
+        taken -= extension
+    if taken:
+        whole = low == 0 and taken == own
+        parts.append(name if whole else f"{name}[{low + taken - 1}:{low}]" if taken > 1 else f"{name}[{low}]")
+    if pad:
+        parts.append(f"{pad}'d0")
+    return parts[0] if len(parts) == 1 and not parts[0].startswith("{") else f"{{{', '.join(parts)}}}"
+
+
+class KernelText:
+    """Declarations and statements of one kernel; `lines` is the body of its module."""
+
+    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        netlist = kernel.netlist
+        self.netlist, self.segments, self.inputs, self.outputs = netlist, kernel.segments, inputs, outputs
+        last = last_use(netlist, kernel.stage, kernel.segments)
+        owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+        self.unread = ones(netlist.widths) & ~used_bits(netlist, kernel.stage[owner] == last[netlist.arg])
+        self.idle = (used_bits(netlist) == 0).tolist()
+        self.op, self.imm, self.aux, self.lo, self.hi = (
+            getattr(netlist, c).tolist() for c in ("op", "imm", "aux", "lo", "hi"))
+        self.first, self.arg, self.shift, self.neg = (
+            getattr(netlist, c).tolist() for c in ("first", "arg", "shift", "neg"))
+        self.width, self.stage, self.last = netlist.widths.tolist(), kernel.stage.tolist(), last.tolist()
+        self.fixed = constant(netlist).tolist()
+        self.reads = (operand_bits(netlist) != 0).tolist()
+        self.tables: dict[tuple[int, int, int, bool, int], str] = {}
+        self.clocked = False
+        body = list(self._groups())
+        self.lines = [line for key, name in self.tables.items() for line in self._function(key, name)]
+        self.lines += [*body, *self._outputs(), *self._unused()]
+
+    def name(self, row: int, stage: int) -> str:
+        """The signal that carries a row's value in `stage`."""
+        own = stage == self.stage[row] and self.op[row] != Op.INPUT
+        return f"v{row}" if own else f"v{row}_{stage}"
+
+    def _operand(self, place: int, stage: int, width: int, low: int = 0) -> str:
+        """Operand `place`, shifted, from bit `low` up, as an expression of `width` bits."""
+        row, shift = self.arg[place], self.shift[place]
+        if self.fixed[row]:
+            return literal((self.lo[row] << shift) >> low, width)
+        return fit(self.name(row, stage), self.width[row], self.lo[row] < 0, low - shift, width)
+
+    def _groups(self) -> Iterable[str]:
+        """Rows in order, a comment and a clocked block for each run of rows of one node."""
+        previous, clocked = -1, list[str]()
+        for row, origin in enumerate(self.netlist.origin.tolist()):
+            if self.fixed[row] or (self.op[row] == Op.INPUT and self.idle[row]):
+                continue
+            if origin != previous:
+                yield from _clocked(clocked)
+                clocked = []
+                yield ""
+                yield f"  // node {comment(self.netlist.origins[origin])}"
+                previous = origin
+            yield from self._row(row, clocked)
+        yield from _clocked(clocked)
+
+    def _row(self, row: int, clocked: list[str]) -> Iterable[str]:
+        """Declarations of a row and of its registers; what those take at the clock edge goes to `clocked`."""
+        vector, stage = f"[{self.width[row] - 1}:0]", self.stage[row]
+        is_input = self.op[row] == Op.INPUT
+        if not is_input:
+            yield f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}"
+        ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
+        if not ranks:
+            return
+        self.clocked = True
+        yield f"  reg {vector} {', '.join(f'v{row}_{rank}' for rank in ranks)};"
+        before = self._element(row) if is_input else f"v{row}"
+        for rank in ranks:
+            clocked.append(f"    v{row}_{rank} <= {before};")
+            before = f"v{row}_{rank}"
+
+    def _element(self, row: int) -> str:
+        """The bits of an input bus that an input row takes."""
+        port = self.inputs[self.imm[row]]
+        low = self.aux[row] * port.width
+        return f"{port.rtl}[{low + self.width[row] - 1}:{low}]"
+
+    def _expression(self, row: int) -> str:
+        begin, stage, width = self.first[row], self.stage[row], self.width[row]
+        match self.op[row]:
+            case Op.SUM:
+                return self._sum(row)
+            case Op.BITS:
+                return self._operand(begin, stage, width, self.imm[row])
+            case Op.GE:
+                return self._comparison(begin, stage, ">=")
+            case Op.EQ:
+                return self._comparison(begin, stage, "==")
+            case Op.SELECT:
+                condition, a, b = (self._operand(begin + k, stage, 1 if k == 0 else width) for k in range(3))
+                return f"{condition} ? {a} : {b}"
+            case Op.MUL:
+                return f"{self._operand(begin, stage, width)} * {self._operand(begin + 1, stage, width)}"
+            case _:
+                return self._lookup(row)
+
+    def _sum(self, row: int) -> str:
+        """Added operands first, then subtracted ones, then what all constants add up to."""
+        width, stage, total = self.width[row], self.stage[row], self.imm[row]
+        added: list[str] = []
+        subtracted: list[str] = []
+        for place in range(self.first[row], self.first[row + 1]):
+            operand = self.arg[place]
+            if self.fixed[operand]:
+                total += (self.lo[operand] << self.shift[place]) * (-1 if self.neg[place] else 1)
+            elif self.reads[place]:
+                (subtracted if self.neg[place] else added).append(self._operand(place, stage, width))
+        total %= 1 << width
+        if total and not added:
+            added, total = [literal(total, width)], 0
+        text = " + ".join(added) + "".join(f" - {s}" for s in subtracted)
+        if total:
+            negative = total > 1 << (width - 1)
+            text += f" - {literal(-total, width)}" if negative else f" + {literal(total, width)}"
+        return text.removeprefix(" ") or literal(0, width)
+
+    def _comparison(self, begin: int, stage: int, sign: str) -> str:
+        """Both sides in the narrowest common type."""
+        sides = [(self.arg[begin + k], self.shift[begin + k]) for k in range(2)]
+        signed = any(self.lo[r] < 0 for r, _ in sides)
+        width = max(self.width[r] + s + (signed and self.lo[r] >= 0) for r, s in sides)
+        a, b = (self._operand(begin + k, stage, width) for k in range(2))
+        return f"$signed({a}) {sign} $signed({b})" if signed and sign == ">=" else f"{a} {sign} {b}"
+
+    def _lookup(self, row: int) -> str:
+        place = self.first[row]
+        operand, shift = self.arg[place], self.shift[place]
+        reach = self.width[operand] + shift
+        key = self.imm[row], self.aux[row], reach, self.lo[operand] < 0, self.width[row]
+        name = self.tables.setdefault(key, f"t{len(self.tables)}")
+        return f"{name}({self._operand(place, self.stage[row], reach)})"
+
+    def _function(self, key: tuple[int, int, int, bool, int], name: str) -> Iterable[str]:
+        """A table as a function of the bits of its operand; the commonest entry is the default."""
+        table, base, reach, signed, width = key
+        values = self.netlist.tables[table]
+        lowest, highest = (-(1 << reach - 1), (1 << reach - 1) - 1) if signed else (0, (1 << reach) - 1)
+        begin, end = max(base, lowest), min(base + len(values) - 1, highest)
+        entries = (values[begin - base:end - base + 1] & ((1 << width) - 1)).tolist()
+        distinct, count = np.unique(entries, return_counts=True)
+        default = int(distinct[np.argmax(count)])
+        yield ""
+        yield f"  // table {table}: {len(entries)} entries"
+        yield f"  function [{width - 1}:0] {name};"
+        yield f"    input [{reach - 1}:0] {name}_x;"
+        yield f"    case ({name}_x)"
+        for code, entry in zip(range(begin, end + 1), entries, strict=True):
+            if entry != default:
+                yield f"      {literal(code, reach)}: {name} = {literal(entry, width)};"
+        yield f"      default: {name} = {literal(default, width)};"
+        yield "    endcase"
+        yield "  endfunction"
+
+    def _outputs(self) -> Iterable[str]:
+        yield ""
+        for port, own in zip(self.outputs, self.netlist.outputs, strict=True):
+            elements = []
+            for row in reversed(own.rows.tolist()):
+                if self.fixed[row]:
+                    elements.append(literal(self.lo[row], port.width))
+                else:
+                    name = self.name(row, self.segments)
+                    elements.append(fit(name, self.width[row], self.lo[row] < 0, 0, port.width))
+            yield f"  assign {port.rtl} = {{"
+            yield ",\n".join(f"    {e}" for e in elements)
+            yield "  };"
+
+    def _unused(self) -> Iterable[str]:
+        """Names every bit that nothing reads, so that lint reports only what nobody knew of."""
+        pieces = [] if self.clocked else ["clk"]
+        for port, own in zip(self.inputs, self.netlist.inputs, strict=True):
+            for element, row in enumerate(own.rows.tolist()):
+                taken = 0 if self.idle[row] else self.width[row]
+                if taken < port.width:
+                    pieces.append(f"{port.rtl}[{(element + 1) * port.width - 1}:{element * port.width + taken}]")
+        for row in np.flatnonzero(self.unread).tolist():
+            if not self.fixed[row] and not (self.op[row] == Op.INPUT and self.idle[row]):
+                name = self.name(row, self.last[row])
+                pieces += [f"{name}[{high}:{low}]" for high, low in _runs(int(self.unread[row]))]
+        if pieces:
+            yield ""
+            yield "  // bits that nothing reads; synthesis removes them"
+            yield "  wire _unused_ok = &{1'b0,"
+            yield from (f"    {', '.join(pieces[i:i + 8])}," for i in range(0, len(pieces), 8))
+            yield "    1'b0};"
+
+
+def comment(text: str) -> str:
+    """`text` as it may stand in a comment line."""
+    return "".join(c if c.isprintable() else " " for c in text).rstrip("\\ ")
+
+
+def _clocked(statements: list[str]) -> Iterable[str]:
+    if statements:
+        yield from ("  always @(posedge clk) begin", *statements, "  end")
+
+
+def _runs(mask: int) -> Iterable[tuple[int, int]]:
+    """(highest, lowest) of every run of ones."""
+    low = 0
+    while mask >> low:
+        while not mask >> low & 1:
+            low += 1
+        high = low
+        while mask >> high + 1 & 1:
+            high += 1
+        yield high, low
+        low = high + 1
+

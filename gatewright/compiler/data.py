@@ -1,0 +1,211 @@
+"""User data: .npz files of real values or integer mantissas, to integer codes and back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import UserError
+from gatewright.ir import expr as ex
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, as_integers, elementwise, exacts
+from gatewright.ir.fixed import ROUNDING, Cast
+from gatewright.ir.graph import Codes, Graph, Meaning, Op, Output
+from gatewright.ir.ops import Input
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """What a data file holds for a model: exact real values by tensor, samples first, and what was not understood."""
+
+    inputs: Mapping[str, Exacts]
+    outputs: Mapping[str, Exacts]
+    inexact: frozenset[str]
+    """Outputs given as floating-point numbers: comparable after rounding to float32."""
+    warnings: tuple[str, ...] = field(default=())
+
+
+def load_data(path: str | Path, graph: Graph) -> DataFile:
+    """Reads an .npz file. Raises UserError on a file or arrays that do not fit the model."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except OSError as error:
+        raise UserError(f"cannot read the data '{path}': {error.strerror or 'it is no .npz file'}",
+                        remedy="Give an .npz file") from None
+    except Exception as error:  # zipfile, numpy and zlib raise many kinds on damaged files
+        raise UserError(f"the data '{path}' cannot be read: {error}", remedy="Write it with numpy.savez") from None
+    inputs = [(op.name, op.type.shape) for op in graph.input_ops]
+    outputs = [(o.name, graph.by_name[o.value].type.shape) for o in graph.outputs]
+    used: set[str] = set()
+    found = {side: {name: value for name, shape in tensors
+                    if (value := _tensor(arrays, name, short if len(tensors) == 1 else None, shape, used)) is not None}
+             for side, short, tensors in (("in", "x", inputs), ("out", "y", outputs))}
+    missing = [name for name, _ in inputs if name not in found["in"]]
+    if missing:
+        raise UserError(f"the data '{path}' have no array for input '{missing[0]}'",
+                        remedy=f"Name the array '{missing[0]}'" + (" or 'x'" if len(inputs) == 1 else ""))
+    _check_samples({**found["in"], **found["out"]}, path)
+    unknown = sorted(k for k in arrays if k not in used and k != "type_fields" and not k.endswith("_type"))
+    notes = tuple(f"the array '{key}' in '{path}' belongs to no input or output and is not used" for key in unknown)
+    floats = frozenset(name for name, (_, exact) in found["out"].items() if not exact)
+    return DataFile({k: v for k, (v, _) in found["in"].items()}, {k: v for k, (v, _) in found["out"].items()}, floats, notes)
+
+
+def _tensor(arrays: Mapping[str, Array], name: str, short: str | None, shape: tuple[int, ...],
+            used: set[str]) -> tuple[Array, bool] | None:
+    """(exact values, given as integers) of a tensor: floats as they are, mantissas as (raw, bits) objects."""
+    for key in [name, *([short] if short and short != name else [])]:
+        if f"{key}_raw" in arrays:
+            if f"{key}_type" not in arrays:
+                raise UserError(f"the array '{key}_raw' has no '{key}_type'", remedy="Add [width, integer bits, signed]")
+            used |= {f"{key}_raw", f"{key}_type"}
+            width, integer, _ = (int(v) for v in arrays[f"{key}_type"])
+            raw = _shaped(arrays[f"{key}_raw"], f"{key}_raw", shape)
+            return _scaled(raw.astype(np.int64), width - integer), True
+        if key in arrays:
+            used.add(key)
+            values = _shaped(arrays[key], key, shape)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise UserError(f"the array '{key}' contains NaN or infinity", remedy="Remove those samples")
+            return values, values.dtype.kind in "iub"
+    return None
+
+
+def _scaled(raw: Array, frac: int) -> Array:
+    """raw * 2**-frac, exact: float64 where that holds it, else Fractions."""
+    if not raw.size or int(np.abs(raw).max()) < 1 << 53:
+        return np.ldexp(raw.astype(np.float64), -frac)
+    return elementwise(lambda v: Fraction(int(v)) * Fraction(2) ** -frac, raw)
+
+
+def _shaped(array: Array, key: str, shape: tuple[int, ...]) -> Array:
+    elements = int(np.prod(shape, dtype=np.int64))
+    if array.ndim == 0 or array.size != len(array) * elements:
+        raise UserError(f"the array '{key}' has the shape {list(array.shape)}, not samples x {list(shape)}",
+                        remedy="Put the samples first")
+    return array.reshape(len(array), *shape)
+
+
+def _check_samples(tensors: Mapping[str, tuple[Array, bool]], path: str | Path) -> None:
+    counts = {name: len(v) for name, (v, _) in tensors.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f"the arrays in '{path}' have different numbers of samples: {counts}", remedy="Give one sample per row")
+    if not next(iter(counts.values()), 0):
+        raise UserError(f"the data '{path}' hold no samples", remedy="Give at least one")
+
+
+def encode(graph: Graph, casts: Mapping[str, Cast], values: Mapping[str, Array]) -> dict[str, Codes]:
+    """Codes of every input port from real values (samples first).
+
+    A value off the grid, or outside the range, is refused unless the input's type has modes; the codes of a quantiser
+    that stays outside the hardware are computed exactly.
+    """
+    codes = {}
+    for op in graph.input_ops:
+        x = np.asarray(values[op.name])
+        encoding = op.encoding if isinstance(op, Input) else None
+        codes[op.name] = _encoded(encoding.expr, x) if encoding else _on_grid(op, x, casts[op.name])
+    return codes
+
+
+def _encoded(expr: ex.Expr, x: Array) -> Codes:
+    """The host's quantiser. Data repeat values, so where the quantiser is the same for all elements each is done once."""
+    shapes: list[tuple[int, ...]] = []
+    ex.transform(expr, lambda a: shapes.append(a.shape) or a, lambda leaf: leaf)  # type: ignore[func-returns-value]
+    if any(shapes):
+        return as_integers(ex.evaluate(expr, [exacts(x)])).astype(np.int64)
+    unique, where = np.unique(x, return_inverse=True)
+    table = as_integers(ex.evaluate(expr, [exacts(unique)])).astype(np.int64)
+    return np.asarray(table[where].reshape(x.shape))
+
+
+def _on_grid(op: Op, x: Array, cast: Cast) -> Codes:
+    t = cast.type
+    scaled = np.ldexp(x.astype(np.float64), t.frac) if x.dtype.kind in "fiub" else elementwise(
+        lambda v: v * Fraction(2) ** t.frac, x)
+    rounded = np.floor(scaled) if scaled.dtype.kind == "f" else elementwise(ROUND_NUMBER["FLOOR"], scaled)
+    off = scaled != rounded
+    if off.any():
+        if cast.rounding is None:
+            raise UserError(f"input '{op.name}': the value {_shown(x, off)} is not on the grid of {cast} (steps of 2^{-t.frac})",
+                            remedy=f"Use a finer type, or say how the data are rounded: {repr(t)[:-1]},RND_CONV,SAT>")
+        mode = ROUND_NUMBER[ROUNDING[cast.rounding]]
+        rounded = rounded.astype(object)
+        rounded[off] = [mode(Fraction(float(v)) if isinstance(v, float) else v) for v in scaled[off]]
+    outside = (rounded < t.lo) | (rounded > t.hi)
+    if outside.any():
+        if cast.overflow is None:
+            raise UserError(f"input '{op.name}': the value {_shown(x, outside)} is outside {cast}, which holds "
+                            f"{t.lo * 2.0 ** -t.frac:g}..{t.hi * 2.0 ** -t.frac:g}",
+                            remedy=f"Use a wider type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
+        whole = elementwise(int, rounded)
+        if cast.overflow == "WRAP":
+            rounded = (whole - t.lo) % (t.hi - t.lo + 1) + t.lo
+        else:
+            rounded = np.clip(whole, -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo, t.hi)
+    return rounded.astype(np.int64)
+
+
+def _shown(x: Array, where: Array) -> str:
+    index = tuple(int(i) for i in np.argwhere(where)[0])
+    return f"{float(x[index]):.9g} (sample {index[0]}, element {list(index[1:])})"
+
+
+def real_values(codes: Codes, meaning: Meaning) -> Exacts:
+    """Exact values of codes (samples first)."""
+    if meaning.scale.ndim or meaning.offset.ndim:
+        return np.asarray(codes.astype(object) * meaning.scale + meaning.offset, object)
+    unique, where = np.unique(codes, return_inverse=True)
+    table = elementwise(lambda c: c * meaning.scale.item() + meaning.offset.item(), unique)
+    return np.asarray(table[where].reshape(codes.shape), object)
+
+
+def floats(values: Exacts, dtype: type[np.floating[Any]] = np.float64) -> Array:
+    """Exact values rounded once (half to even) to float32 or float64."""
+    unique, where = _distinct(values)
+    bits = np.finfo(dtype).nmant + 1
+    return np.array([_nearest(v, bits) for v in unique], np.float64)[where].reshape(values.shape).astype(dtype)
+
+
+def _distinct(values: Exacts) -> tuple[list[Any], NDArray[np.int64]]:
+    number: dict[Any, int] = {}
+    where = [number.setdefault(v, len(number)) for v in values.reshape(-1)]
+    return list(number), np.array(where, np.int64)
+
+
+def _nearest(x: Any, bits: int) -> float:
+    """The nearest number with `bits` significant bits; subnormal numbers do not occur at these scales."""
+    if x == 0:
+        return 0.0
+    exponent = 0
+    magnitude = -x if x < 0 else x
+    while magnitude >= Fraction(2) ** (exponent + bits):
+        exponent += 1
+    while magnitude < Fraction(2) ** (exponent + bits - 1):
+        exponent -= 1
+    rounded = ROUND_NUMBER["ROUND"](magnitude * Fraction(2) ** -exponent)
+    return float(Fraction(-rounded if x < 0 else rounded) * Fraction(2) ** exponent)
+
+
+def expected_codes(output: Output, values: Array) -> Codes | None:
+    """Codes of expected results, exactly; None where they lie between codes (then no code can be equal)."""
+    meaning = output.meaning
+    unique, where = _distinct(np.asarray(exacts(values)))
+    codes = [(v - meaning.offset.item()) / meaning.scale.item() for v in unique]
+    if any(not isinstance(c, Fraction) or c.denominator != 1 for c in codes):
+        return None
+    return np.array([int(c) for c in codes], np.int64)[where].reshape(values.shape)
+
+
+def warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        warnings.warn(message, stacklevel=2)

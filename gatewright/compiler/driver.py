@@ -1,0 +1,225 @@
+"""model.onnx to Design: the passes in order, each one checked as it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from gatewright import __version__
+from gatewright.backends.identifiers import identifiers
+from gatewright.backends.part import Part, load_part
+from gatewright.compiler.frontend.importer import Imported, import_model
+from gatewright.compiler.lower import lower
+from gatewright.compiler.options import BACKENDS, Options
+from gatewright.compiler.passes.absorb_bias import AbsorbBias
+from gatewright.compiler.passes.base import GraphPass
+from gatewright.compiler.passes.dead_ops import DeadOps
+from gatewright.compiler.passes.exact_ranges import ExactRanges
+from gatewright.compiler.passes.fuse_regions import FuseRegions
+from gatewright.compiler.passes.integer_functions import IntegerFunctions
+from gatewright.compiler.passes.netlist.common_rows import common_rows
+from gatewright.compiler.passes.netlist.dead_rows import dead_rows
+from gatewright.compiler.passes.netlist.fold_constants import fold_constants
+from gatewright.compiler.schedule.pipeline import pipeline
+from gatewright.errors import InternalError, UserError
+from gatewright.ir import design as designs
+from gatewright.ir import graph as graphs
+from gatewright.ir import netlist as netlists
+from gatewright.ir.correspondence import Correspondence, Rows
+from gatewright.ir.design import Design, Port
+from gatewright.ir.exact import Surd
+from gatewright.ir.fixed import Ints
+from gatewright.ir.graph import Codes, Graph, Meaning
+from gatewright.ir.netlist import Netlist
+from gatewright.ir.netlist_eval import evaluate, evaluate_rows
+from gatewright.ir.netlist_text import show as show_netlist
+from gatewright.ir.ops import Input
+from gatewright.ir.text import show as show_graph
+from gatewright.ir.text import show_expr
+from gatewright.sim.vectors import corner_vectors, random_vectors
+
+GRAPH_PASSES: tuple[GraphPass, ...] = (FuseRegions(), IntegerFunctions(), AbsorbBias(), DeadOps(), ExactRanges())
+"""All passes on the Graph, in order. Each keeps every output bit."""
+
+NetlistPass = Callable[[Netlist], tuple[Netlist, Rows]]
+NETLIST_PASSES: tuple[tuple[str, NetlistPass], ...] = (
+    ("fold-constants", fold_constants), ("common-rows", common_rows), ("dead-rows", dead_rows))
+"""All passes on the Netlist, in order. Each returns the new Netlist and the new row of every old one."""
+
+CHECK_VECTORS = 32
+"""Vectors, besides a few corners, on which the driver checks what every pass promises."""
+
+Dump = Callable[[str, str], None]
+"""Receives the name of a step and the text form of the IR after it."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A compiled model: the specification (`imported.graph`), the optimised Graph, the Design, and the map between them."""
+
+    options: Options
+    part: Part
+    imported: Imported
+    graph: Graph
+    design: Design
+    correspondence: Correspondence
+    notes: tuple[str, ...]
+    sha256: str
+
+
+def compile_model(path: str | Path, options: Options | None = None, dump: Dump | None = None) -> Compilation:
+    """Compiles a model. Pure: no file is written. Raises UserError where the model or the options cannot be used."""
+    options = options or Options()
+    part = load_part(options.part)
+    for backend in options.backend:
+        if backend not in BACKENDS:
+            raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(BACKENDS)}")
+    imported = import_model(path, options.types(), options.outputs or None)
+    say = dump or (lambda step, text: None)
+    checker = Checker(imported.graph)
+    graphs.verify(imported.graph)
+    say("import", show_graph(imported.graph))
+    graph, correspondence = imported.graph, Correspondence.identity([op.name for op in imported.graph.ops])
+    for step in GRAPH_PASSES:
+        result = step.run(graph)
+        graph, correspondence = result.graph, correspondence.after(result.renamed, result.gone)
+        graphs.verify(graph)
+        checker.graph(step.name, graph, correspondence)
+        say(step.name, show_graph(graph))
+    netlist, rows = lower(graph)
+    correspondence = correspondence.lowered(rows)
+    netlists.verify(netlist)
+    say("lower", show_netlist(netlist))
+    for name, netlist_pass in NETLIST_PASSES:
+        netlist, moved = netlist_pass(netlist)
+        correspondence = correspondence.moved(moved)
+        netlists.verify(netlist)
+        say(name, show_netlist(netlist))
+    checker.netlist("netlist passes", netlist, correspondence)
+    kernel, notes = pipeline(netlist, part, options.clock_ns)
+    name = identifiers([options.name or graph.name])[0]
+    design = Design.single(name, kernel, *ports(graph))
+    designs.verify(design)
+    return Compilation(options, part, imported, graph, design, correspondence, (*imported.notes, *notes),
+                       fingerprint(imported.model.sha256, options))
+
+
+class Checker:
+    """Holds vectors and what the specification makes of them; checks each later form of the model against that."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.inputs = check_vectors(graph)
+        self.expected = graph.evaluate(self.inputs, [op.name for op in graph.ops])
+        self.outputs = {o.name: self.expected[o.value] for o in graph.outputs}
+
+    def graph(self, step: str, graph: Graph, correspondence: Correspondence) -> None:
+        """Raises InternalError unless outputs, and all tensors that the correspondence says are there, have equal codes."""
+        now = graph.evaluate(self.inputs, [*correspondence.tensors.values(), *(o.value for o in graph.outputs)])
+        for output in graph.outputs:
+            if not np.array_equal(now[output.value], self.outputs[output.name]):
+                raise InternalError(f"pass {step} changes output '{output.name}'")
+        for name, current in correspondence.tensors.items():
+            if not np.array_equal(now[current].reshape(-1), self.expected[name].reshape(-1)):
+                raise InternalError(f"pass {step} says that '{name}' is '{current}', but their codes differ")
+
+    def netlist(self, step: str, netlist: Netlist, correspondence: Correspondence) -> None:
+        """The same for a Netlist."""
+        inputs = {k: v.reshape(len(v), -1) for k, v in self.inputs.items()}
+        now = evaluate(netlist, inputs)
+        for name, expected in self.outputs.items():
+            if not np.array_equal(now[name], expected.reshape(len(expected), -1)):
+                raise InternalError(f"{step} change output '{name}'")
+        wrong = first_difference(netlist, correspondence, inputs, self.expected)
+        if wrong:
+            raise InternalError(f"{step} say where '{wrong}' is, but its codes differ there")
+
+
+def first_difference(netlist: Netlist, correspondence: Correspondence, inputs: Mapping[str, Ints],
+                     expected: Mapping[str, Codes]) -> str | None:
+    """The first tensor, in the Graph's order, whose rows do not carry its expected codes on these inputs."""
+    places = [(name, correspondence.rows[name]) for name in expected if name in correspondence.rows]
+    rows = np.concatenate([r for _, r in places]) if places else np.zeros(0, np.int32)
+    values = evaluate_rows(netlist, inputs, np.maximum(rows, 0))
+    at = 0
+    for name, r in places:
+        there = r >= 0
+        got = values[:, at:at + len(r)]
+        want = expected[name].reshape(len(got), -1)
+        if (got[:, there] != want[:, there]).any():
+            return name
+        at += len(r)
+    return None
+
+
+def check_vectors(graph: Graph) -> dict[str, Codes]:
+    """Corners and random codes for every input, from a fixed seed."""
+    vectors = {}
+    for op in graph.input_ops:
+        lo, hi = op.type.lo.reshape(-1), op.type.hi.reshape(-1)
+        corners = corner_vectors(lo, hi, limit=4)[:8]
+        corners = np.concatenate([corners, np.tile(corners[:1], (8 - len(corners), 1))])
+        codes = np.concatenate([corners, random_vectors(lo, hi, CHECK_VECTORS, seed=1)])
+        vectors[op.name] = codes.reshape(-1, *op.type.shape)
+    return vectors
+
+
+# -- ports ---------------------------------------------------------------------------------------------------------------
+
+
+def ports(graph: Graph) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The design's input and output ports: one type per port, Verilog identifiers that say the direction."""
+    names = identifiers([f"in_{op.name}" for op in graph.input_ops] + [f"out_{o.name}" for o in graph.outputs])
+    inputs = tuple(Port(op.name, rtl, op.type.common, op.type.shape, input_formula(op, graph))
+                   for op, rtl in zip(graph.input_ops, names, strict=False))
+    outputs = tuple(Port(o.name, rtl, graph.by_name[o.value].type.common, graph.by_name[o.value].type.shape,
+                         formula(o.meaning)) for o, rtl in zip(graph.outputs, names[len(inputs):], strict=True))
+    return inputs, outputs
+
+
+def formula(meaning: Meaning) -> str:
+    """What the codes stand for, in one line: exact, with a decimal where the exact number is unwieldy."""
+    scale, offset = (a.reshape(-1)[0] for a in (meaning.scale, meaning.offset))
+    if any(a.size > 1 and (a != a.reshape(-1)[0]).any() for a in (meaning.scale, meaning.offset)):
+        return "value = scale * code + offset, by element: see model.txt"
+    plus = f" + {number(offset)}" if offset != 0 else ""
+    return f"value = {number(scale)} * code{plus}"
+
+
+def number(x: object) -> str:
+    text = str(x)
+    return f"({text}, about {float(x):.9g})" if isinstance(x, Surd) or len(text) > 12 else text  # type: ignore[arg-type]
+
+
+def input_formula(op: graphs.Op, graph: Graph) -> str:
+    encoding = op.encoding if isinstance(op, Input) else None
+    if encoding is None:
+        return formula(graph.meanings[op.name])
+    text = show_expr(encoding.expr).replace("$0", op.name)
+    return f"code = {text}" if len(text) < 200 else "code = the quantiser's code: see model.txt"
+
+
+# -- identity ------------------------------------------------------------------------------------------------------------
+
+
+def fingerprint(model: str, options: Options) -> str:
+    """SHA-256 of model, options and compiler: what firmware, emulator and report share."""
+    text = json.dumps([model, options.to_json(), __version__, compiler_digest()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def compiler_digest() -> str:
+    """SHA-256 of gatewright's own sources, templates and part data."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts
+                       and re.fullmatch(r"\.(py|j2|toml|cpp|css|js)", p.suffix)):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""The options of a compilation, from the command line, a TOML file or Python; they mean the same everywhere."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gatewright.backends.part import DEFAULT_PART
+from gatewright.compiler.frontend.importer import Types
+from gatewright.errors import UserError
+from gatewright.ir.fixed import Cast
+
+BACKENDS = ("verilog",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Types as users write them (`fixed<16,6>`), the clock period in ns, the part's name.
+
+    `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
+    `outputs` selects tensors; empty: the model's own outputs.
+    """
+
+    part: str = DEFAULT_PART
+    clock_ns: float = 5.0
+    input_type: str | None = None
+    output_type: str | None = None
+    input_types: Mapping[str, str] = field(default_factory=dict)
+    output_types: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    backend: tuple[str, ...] = BACKENDS
+    name: str = ""
+
+    def types(self) -> Types:
+        """The types, parsed. Raises UserError on text that is no type."""
+        def parsed(text: str, where: str) -> Cast:
+            try:
+                return Cast.parse(text)
+            except ValueError as error:
+                raise UserError(f"{where}: {error}") from None
+
+        return Types(
+            parsed(self.input_type, "--input-type") if self.input_type else None,
+            {k: parsed(v, f"type of input '{k}'") for k, v in self.input_types.items()},
+            parsed(self.output_type, "--output-type") if self.output_type else None,
+            {k: parsed(v, f"type of output '{k}'") for k, v in self.output_types.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Options:
+        return Options(**{**values, "outputs": tuple(values["outputs"]), "backend": tuple(values["backend"])})
+
+
+_TOP = {"part": str, "clock": (int, float), "input_type": str, "output_type": str, "outputs": list, "backend": list, "name": str}
+
+
+def with_config(options: Options, path: str | Path) -> Options:
+    """`options` with what a TOML file says. Raises UserError, naming the file, on anything it does not know."""
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the configuration '{path}': {error.strerror}", remedy="Give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"the configuration '{path}' is not TOML: {error}", remedy="Mend the file") from None
+    tables = {key: values.pop(key, {}) for key in ("input", "output")}
+    for key, value in values.items():
+        if key not in _TOP:
+            raise UserError(f"the configuration '{path}' has the unknown key '{key}'",
+                            remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type and [output.NAME] type")
+        if not isinstance(value, _TOP[key]):  # type: ignore[arg-type]
+            raise UserError(f"'{key}' in the configuration '{path}' has the wrong type", remedy="See docs/usage.md")
+    for kind, table in tables.items():
+        for name, entry in table.items():
+            if not isinstance(entry, dict) or set(entry) != {"type"} or not isinstance(entry["type"], str):
+                raise UserError(f"[{kind}.\"{name}\"] in '{path}' must have one key, type",
+                                remedy=f"Write [{kind}.\"{name}\"] type = \"fixed<16,6>\"")
+    if "clock" in values:
+        values["clock_ns"] = float(values.pop("clock"))
+    for key in ("outputs", "backend"):
+        if key in values:
+            values[key] = tuple(str(v) for v in values[key])
+    return replace(options, **values, input_types={k: v["type"] for k, v in tables["input"].items()},
+                   output_types={k: v["type"] for k, v in tables["output"].items()})
+
+
+def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str]) -> Options:
+    """`options` with the command line's types: `TYPE` for all tensors, or `NAME=TYPE` for one."""
+    for texts, default, named in ((inputs, "input_type", "input_types"), (outputs, "output_type", "output_types")):
+        for text in texts:
+            name, equals, type_text = text.rpartition("=")
+            if equals:
+                options = replace(options, **{named: {**getattr(options, named), name: type_text}})
+            else:
+                options = replace(options, **{default: text})
+    return options

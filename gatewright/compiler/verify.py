@@ -1,0 +1,263 @@
+"""Are the bits the same? Every level against the Graph's integer evaluation, the Graph against the judge."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewright.compiler.data import DataFile, encode, expected_codes, floats, load_data, real_values
+from gatewright.compiler.driver import first_difference
+from gatewright.compiler.project import Project
+from gatewright.errors import ToolMissing, UserError
+from gatewright.ir.fixed import Ints
+from gatewright.ir.graph import Codes, Graph, Output
+from gatewright.ir.ops import Input
+from gatewright.sim import cocotb, verilator
+from gatewright.sim.judge import Judge
+from gatewright.sim.result import Mismatch, VerificationResult, compare
+from gatewright.sim.vectors import corner_vectors, random_vectors
+
+Progress = Callable[[str, float], None]
+
+LEVELS = ("reference", "netlist", "rtl", "cocotb")
+DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "rtl": 10_000, "cocotb": 1_000}
+"""Vectors of a level where the user does not say how many."""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """Codes of every input, int64[samples, *shape], and the data file that they came from, if any."""
+
+    codes: Mapping[str, Codes]
+    data: DataFile | None = None
+
+    @property
+    def flat(self) -> dict[str, Ints]:
+        return {k: v.reshape(len(v), -1) for k, v in self.codes.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.codes.values())))
+
+    def first(self, count: int) -> Stimulus:
+        data = self.data and replace(self.data, inputs={k: v[:count] for k, v in self.data.inputs.items()},
+                                     outputs={k: v[:count] for k, v in self.data.outputs.items()})
+        return Stimulus({k: v[:count] for k, v in self.codes.items()}, data)
+
+
+def stimulus(project: Project, vectors: int, data: str | Path | None, seed: int = 1) -> Stimulus:
+    """The user's data, or `vectors` codes: corners (at most half) and random over the whole type of every input."""
+    graph = project.graph
+    if data is not None:
+        file = load_data(data, graph)
+        return Stimulus(encode(graph, project.input_casts, file.inputs), file)
+    lo, hi = (np.concatenate([b(op).reshape(-1) for op in graph.input_ops])
+              for b in (lambda op: op.type.lo, lambda op: op.type.hi))
+    corners = corner_vectors(lo, hi)[:(vectors + 1) // 2]
+    codes = np.concatenate([corners, random_vectors(lo, hi, vectors - len(corners), seed)])
+    parts, at = {}, 0
+    for op in graph.input_ops:
+        parts[op.name] = codes[:, at:at + op.type.size].reshape(-1, *op.type.shape)
+        at += op.type.size
+    return Stimulus(parts)
+
+
+def verify(project: Project, level: str, vectors: int | None = None, data: str | Path | None = None, *, seed: int = 1,
+           progress: Progress | None = None) -> VerificationResult:
+    """Verifies one level and stores the result in the folder. Missing tools: a UserError (ToolMissing)."""
+    if level not in LEVELS:
+        raise UserError(f"there is no verification level '{level}'", remedy=f"Choose from {', '.join(LEVELS)}, all")
+    if vectors is not None and vectors < 1:
+        raise UserError(f"{vectors} vectors verify nothing", remedy="Give at least 1 with --vectors")
+    given = stimulus(project, vectors or DEFAULT_VECTORS[level], data, seed)
+    if level == "cocotb" and vectors is None:
+        given = given.first(DEFAULT_VECTORS[level])
+    start = time.monotonic()
+    result = _LEVELS[level](project, given, progress)
+    if result.seconds == 0:
+        result = replace(result, seconds=round(time.monotonic() - start, 3))
+    project.add_result("verify", level, result.to_json())
+    return result
+
+
+def verify_all(project: Project, vectors: int | None = None, data: str | Path | None = None, *,
+               progress: Progress | None = None) -> list[VerificationResult]:
+    """Every level; one whose tool is missing is skipped, with the reason."""
+    results = []
+    for level in LEVELS:
+        try:
+            results.append(verify(project, level, vectors, data, progress=progress))
+        except ToolMissing as error:
+            results.append(VerificationResult(level, "skipped", str(error)))
+            project.add_result("verify", level, results[-1].to_json())
+    return results
+
+
+# -- levels --------------------------------------------------------------------------------------------------------------
+
+
+def _specification(project: Project, given: Stimulus, level: str) -> tuple[dict[str, Ints], VerificationResult | None]:
+    """The Graph's codes at the ports, and a failure where the data's own expected results differ from them."""
+    graph = project.graph
+    values = graph.evaluate(given.codes)
+    expected = {o.name: values[o.value].reshape(len(given), -1) for o in graph.outputs}
+    return expected, _against_data(project, given, expected, level)
+
+
+def _against_data(project: Project, given: Stimulus, expected: Mapping[str, Ints], level: str) -> VerificationResult | None:
+    """Compares the Graph with the expected results in the user's data; None where all are equal or there are none."""
+    if given.data is None:
+        return None
+    for output in project.graph.outputs:
+        if output.name not in given.data.outputs or output.name in project.manifest["logits"]:
+            continue
+        values = given.data.outputs[output.name].reshape(len(given), -1)
+        got = expected[output.name]
+        want = expected_codes(output, values)
+        if want is None:
+            exact = floats(real_values(got, output.meaning), np.float32)
+            wrong = exact != values.astype(np.float32)
+            if not wrong.any():
+                continue
+            vector, element = (int(i) for i in np.argwhere(wrong)[0])
+            bad = int(wrong.any(axis=1).sum())
+            return VerificationResult(
+                level, "failed", f"the model gives {exact[vector, element]!r} where the data's '{output.name}' is "
+                f"{float(values[vector, element])!r} (vector {vector}, element {element})", len(given), bad, int(wrong.sum()))
+        result = compare(level, {output.name: want}, {output.name: got})
+        if result.status == "failed":
+            return replace(result, reason=f"the data's expected '{output.name}' differs from the model: {result.reason}")
+    return None
+
+
+def _reference(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    """The judge on the ONNX file against the Graph: every quantiser's code, and every output."""
+    graph, judge = project.model_graph, Judge(project.model_path)
+    expected, failure = _specification(project, given, "reference")
+    if failure:
+        return failure
+    tensors = {q.tensor for q in project.quantisers.values()}
+    ours = graph.evaluate(given.codes, [*tensors, *(o.value for o in graph.outputs), *(i.name for i in graph.input_ops)])
+    outputs = None if not project.options.outputs else [o.name for o in graph.outputs]
+    trace = judge.run(feeds(project, given, ours), outputs)
+    wrong_vectors = np.zeros(len(given), bool)
+    wrong_values, first = 0, None
+    pairs: list[tuple[str, Ints, Ints]] = []
+    evaluated = {q.tensor for q in trace.quantisers}
+    for name, q in project.quantisers.items():
+        if name in evaluated:
+            pairs.append((name, trace.codes(name), q.factor * ours[q.tensor] + q.shift))
+    for output, asked in zip(graph.outputs, trace.outputs, strict=True):
+        want, got = _output_pair(trace, asked, output, ours[output.value])
+        pairs.append((output.name, want, got))
+        pairs.append((output.name, ours[output.value], expected[output.name]))
+    for name, want, got in pairs:
+        wrong = want.reshape(len(given), -1) != got.reshape(len(given), -1)
+        wrong_vectors |= wrong.any(axis=1)
+        wrong_values += int(wrong.sum())
+        if wrong.any() and first is None:
+            vector, element = (int(i) for i in np.argwhere(wrong)[0])
+            values = [w.reshape(len(given), -1)[vector, element] for w in (want, got)]
+            first = Mismatch(vector, name, element, *(v if isinstance(v, int) else v.item() for v in values),
+                             node=trace.node_of(name))
+    bad = int(wrong_vectors.sum())
+    return VerificationResult("reference", "failed" if bad else "passed", f"{bad} of {len(given)} vectors differ" if bad else "",
+                              len(given), bad, wrong_values, first_mismatch=first)
+
+
+def feeds(project: Project, given: Stimulus, ours: Mapping[str, Codes]) -> dict[str, Any]:
+    """What the judge gets: real inputs; where a port carries a quantiser's codes and there are no data, that tensor."""
+    values = {}
+    for op in project.model_graph.input_ops:
+        if given.data is not None:
+            values[op.name] = given.data.inputs[op.name]
+        elif isinstance(op, Input) and op.encoding:
+            tensor = next(name for name, q in project.quantisers.items() if _source(project.model_graph, q.tensor) == op.name)
+            place = project.quantisers[tensor].tensor
+            codes = project.model_graph.evaluate(given.codes, [place])[place]
+            values[tensor] = real_values(codes, project.model_graph.meanings[place])
+        else:
+            values[op.name] = floats(real_values(given.codes[op.name], project.model_graph.meanings[op.name]))
+    return values
+
+
+def _source(graph: Graph, name: str) -> str:
+    """The input that a tensor is, seen through shape operations."""
+    op = graph.by_name[name]
+    while op.kind in ("reshape", "transpose"):
+        op = graph.by_name[op.inputs[0]]
+    return op.name
+
+
+def _output_pair(trace: Any, asked: str, output: Output, codes: Codes) -> tuple[Any, Any]:
+    """The judge's output and ours, comparable: exact codes where the meaning is exact, else both rounded to float32."""
+    exact = trace.exact(asked).reshape(len(codes), -1)
+    scale, offset = output.meaning.scale.item(), output.meaning.offset.item()
+    try:
+        want = expected_codes(output, exact)
+    except (TypeError, ValueError):  # the judge's own irrational numbers
+        want = None
+    if want is not None:
+        return want, codes
+    ours = real_values(codes, output.meaning)
+    mine, theirs = floats(ours, np.float32), trace.float32(asked).reshape(codes.shape)
+    if not (mine == theirs).all() and offset == 0 and not hasattr(scale, "terms"):
+        # the default grid: the nearest multiple of the scale, ties to even
+        nearest = np.vectorize(lambda v: round(float(v) / float(scale)), otypes=[np.int64])(trace.float64(asked))
+        return nearest.reshape(codes.shape), codes
+    return theirs, mine
+
+
+def _netlist(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "netlist")
+    if failure:
+        return failure
+    return diagnosed(project, given, compare("netlist", expected, project.design.evaluate(given.flat)))
+
+
+def _rtl(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "rtl")
+    if failure:
+        return failure
+    with tempfile.TemporaryDirectory(prefix="gatewright-rtl-") as work:
+        return diagnosed(project, given, verilator.verify(project.rtl, given.flat, expected, Path(work), progress=progress))
+
+
+def _cocotb(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "cocotb")
+    if failure:
+        return failure
+    with tempfile.TemporaryDirectory(prefix="gatewright-cocotb-") as work:
+        return diagnosed(project, given, cocotb.run(project.design_folder, project.rtl, given.flat, expected, Path(work)))
+
+
+_LEVELS: Mapping[str, Callable[[Project, Stimulus, Progress | None], VerificationResult]] = {
+    "reference": _reference, "netlist": _netlist, "rtl": _rtl, "cocotb": _cocotb}
+
+
+def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> VerificationResult:
+    """The result with the first ONNX node whose value differs, found through the correspondence on the failing vector."""
+    if result.first_mismatch is None:
+        return result
+    graph, vector = project.model_graph, result.first_mismatch.vector
+    codes = {k: v[vector:vector + 1] for k, v in given.codes.items()}
+    values = graph.evaluate(codes, [op.name for op in graph.ops])
+    flat = {k: v.reshape(1, -1) for k, v in codes.items()}
+    netlist = project.design.kernels[0].netlist
+    name = first_difference(netlist, project.correspondence, flat, values)
+    if name is not None:
+        return replace(result, first_mismatch=replace(result.first_mismatch, node=graph.by_name[name].node))
+    output = next(o for o in graph.outputs if o.name == result.first_mismatch.output)
+    reason = f"{result.reason}; the netlist is right for this vector, so the generated files differ from it"
+    return replace(result, reason=reason, first_mismatch=replace(result.first_mismatch,
+                                                                 node=graph.by_name[output.value].node))
+
+
+def passed(results: Sequence[VerificationResult]) -> bool:
+    """True where nothing failed."""
+    return all(r.status != "failed" for r in results)

@@ -1,0 +1,92 @@
+"""Costs of rows, and the estimate that adds them up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from netlists import design_of, random_netlist
+
+from gatewright.backends.part import load_part
+from gatewright.compiler.estimate.cost import row_costs
+from gatewright.compiler.estimate.estimate import estimate, registers
+from gatewright.ir.netlist import NetlistBuilder
+
+PART = load_part()
+ADD = 0.30 + 0.10 + 0.10 + 0.10
+"""ns of an addition of at most four bits."""
+
+
+def builder() -> NetlistBuilder:
+    b = NetlistBuilder("kernel")
+    b.origin("dense")
+    b.input("x", [-128, -128, 0, 0], [127, 127, 255, 1])
+    return b
+
+
+@pytest.mark.parametrize(("row", "lut", "adders", "delay"), [
+    (lambda b: b.sum2(0, 0, False, 1, 0, False), 9, 1, ADD + 0.04),          # 8 + 8 bits
+    (lambda b: b.sum2(0, 0, False, 1, 3, False), 9, 1, ADD + 0.04),          # the three lowest bits are wires
+    (lambda b: b.sum2(0, 0, True, 1, 3, False), 12, 1, ADD + 0.04),          # ... but not of a negated operand
+    (lambda b: b.sum2(0, 0, False, 1, 3, False, 4), 10, 1, ADD + 0.04),      # a constant rides free where it is live
+    (lambda b: b.sum2(2, 0, False, 1, 8, False), 0, 0, 0.0),                 # side by side
+    (lambda b: b.sum1(0, 3), 0, 0, 0.0),
+    (lambda b: b.sum1(0, 3, True), 9, 1, ADD + 0.04),
+    (lambda b: b.sum1(2, 0, False, 4), 7, 1, ADD + 0.02),
+    (lambda b: b.sum([0, 4], [0, 1, 2, 2], [0, 0, 0, 9]), 27, 3, 2 * (ADD + 0.08)),
+    (lambda b: b.bits(0, 2, 4, True), 0, 0, 0.0),
+    (lambda b: b.ge(0, b.const(0)), 0, 0, 0.0),                              # the sign
+    (lambda b: b.ge(0, b.const(32)), 1, 0, 0.4),                             # three bits matter
+    (lambda b: b.ge(b.const(31), 0), 1, 0, 0.4),
+    (lambda b: b.ge(2, b.const(3)), 2, 0, 0.8),
+    (lambda b: b.ge(0, 1), 8, 1, ADD + 0.02),
+    (lambda b: b.eq(2, b.const(3)), 2, 0, 0.8),
+    (lambda b: b.eq(0, 1), 3, 0, 0.8),
+    (lambda b: b.select(3, 0, 1), 8, 0, 0.4),
+    (lambda b: b.mul(3, 3), 1, 0, 0.4),
+    (lambda b: b.mul(0, b.const(6)), 9, 1, ADD + 0.04),
+    (lambda b: b.table(3, [[4, 5]], 0), 3, 0, 0.4),
+    (lambda b: b.table(2, [np.arange(256)], 0), 8 * 4, 0, 0.4 + 0.1),
+])
+def test_costs_of_rows(row: Callable[[NetlistBuilder], np.ndarray], lut: int, adders: int, delay: float) -> None:
+    b = builder()
+    r = int(row(b)[0])
+    b.output("y", [r])
+    costs = row_costs(b.build(), PART)
+    assert (costs.lut[r], costs.adders[r], round(costs.delay_ns[r], 6)) == (lut, adders, round(delay, 6))
+    assert costs.lut[:4].sum() == 0
+
+
+def test_registers_follow_live_values() -> None:
+    b = builder()
+    s = b.sum2(0, 0, False, 1, 0, False)              # 9 bits
+    b.origin("out")
+    t = b.sum2(s, 0, False, 2, 0, False)              # 10 bits
+    b.output("y", np.concatenate([t, b.bits(s, 2, 3, False), b.const(7)]))
+    design = design_of(b.build(), 0.8)
+    kernel = design.kernels[0]
+    assert kernel.stage.tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
+    # x[0], x[1] rank 0; x[2] ranks 0, 1; x[3] nowhere; s rank 1; t rank 2; slice ranks 1, 2; the constant nowhere
+    assert registers(kernel).tolist() == [8, 8, 16, 0, 9, 10, 6, 0]
+    result = estimate(design, PART, 0.8)
+    assert result.ff == 57 + 3
+    assert (result.lut, result.latency_cycles, result.latency_ns, result.ii) == (9 + 10, 3, 2.4, 1)
+    assert [(layer["name"], layer["lut"], layer["ff"], layer["adders"], layer["bits"], layer["first_cycle"],
+             layer["last_cycle"]) for layer in result.layers] == [("dense", 9, 41, 1, 8 + 8 + 8 + 1 + 9, 1, 1),
+                                                                  ("out", 10, 16, 1, 10 + 3, 1, 2)]
+    assert result.critical_path_ns == round(0.08 + ADD + 0.04 + 0.03, 3)
+
+
+@pytest.mark.parametrize("part", ["lfe5u-45f", "xc7a100tcsg324-1"])
+@pytest.mark.parametrize("seed", range(8))
+def test_layers_add_up_and_segments_fit(seed: int, part: str) -> None:
+    design = design_of(random_netlist(seed), 6.0, part)
+    result = estimate(design, load_part(part))
+    assert result.lut == sum(layer["lut"] for layer in result.layers)
+    assert result.ff == sum(layer["ff"] for layer in result.layers) + design.latency_cycles
+    assert result.latency_ns is None
+    alone = row_costs(design.kernels[0].netlist, load_part(part)).delay_ns.max()
+    ends = load_part(part).delay["clk_to_q"] + load_part(part).delay["setup"]
+    assert result.critical_path_ns is not None
+    assert result.critical_path_ns <= max(6.0, round(alone + ends, 3))
