@@ -1,4 +1,4 @@
-"""Random netlists for tests, designs of them, and a slow interpreter of plain Python integers that shares no code with gatewright."""
+"""Random netlists for tests, designs of them, and a slow interpreter of plain Python integers, independent of ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gatewright.ir.netlist import Netlist, NetlistBuilder, Op
 
 
 def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5, every: bool = False) -> Netlist:
-    """A few rows are outputs, all of them where `every`. Every op, with shifts, negations, constants, repeated operands, 1-bit and 62-bit values."""
+    """Every op, with shifts, negations, constants, repeated operands, 1-bit and 62-bit values. A few rows are outputs,
+    all of them where `every`."""
     rng = random.Random(seed)
     b = NetlistBuilder(f"random_{seed}")
     b.origin("in")

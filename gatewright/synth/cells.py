@@ -56,7 +56,10 @@ class Arcs:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Live cells of a module, as this file's first lines define them."""
+    """Live cells of a module, as this file's first lines define them.
+
+    `bram` counts blocks, as parts do: two RAMB18 share one block of 36 Kb; a block of the ECP5 has 18 Kb.
+    """
 
     lut_logic: int
     route_through: int
@@ -216,10 +219,12 @@ def count(mapped: Mapped, live: Bools, pins: SPins) -> Counts:
         per_type[block.type] = alive
     units = [t for t in ("CARRY4", "CARRY8", "CCU2C") if per_type.get(t)]
     ccu2c = per_type.get("CCU2C", 0)
+    half_blocks = sum(number for cell_type, number in per_type.items() if cell_type.startswith("RAMB18"))
     return Counts(lut_logic=total[Kind.LUT] + 2 * ccu2c,
                   route_through=int((pins.home < 0).sum()) + 2 * _chain_ends(mapped, live),
                   srl=total[Kind.SRL], carry=total[Kind.CARRY], carry_unit="+".join(units) or None,
-                  ff=total[Kind.FF], dsp=total[Kind.DSP], bram=total[Kind.BRAM], uram=total[Kind.URAM])
+                  ff=total[Kind.FF], dsp=total[Kind.DSP], bram=total[Kind.BRAM] - half_blocks // 2,
+                  uram=total[Kind.URAM])
 
 
 def to_fabric(mapped: Mapped) -> Bools:

@@ -12,8 +12,8 @@ class Resources:
     """Cost of one design on one part. None means: this tool does not know.
 
     `lut` is physical: `lut_logic + route_through + srl`. `carry` counts units of the type `carry_unit`.
-    `bram` counts block memory cells, whatever their size. `critical_path_ns` follows `delay_model`, `critical_path`
-    says where it starts and ends. `layers` has one mapping a layer.
+    `bram` counts memory blocks as the part does (AMD 36 Kb, ECP5 18 Kb). `critical_path_ns` follows `delay_model`,
+    `critical_path` says where it starts and ends. `layers` has one mapping a layer.
 
     >>> result = Resources(tool="yosys 0.70 (pyosys)", part="xcvu13p-flga2577-2-e", lut=7, lut_logic=5, route_through=2)
     >>> Resources.from_json(result.to_json()) == result

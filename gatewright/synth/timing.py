@@ -1,6 +1,6 @@
 """The longest path of a synthesised netlist, before placement: for comparing designs, not for signing them off.
 
-The delays come from the part, in ns; a path adds up
+The delays come from the part (`backends/part.py`), in ns; a path adds up
     net          for every net that runs through the fabric
     lut, muxf    through a LUT, through a multiplexer behind LUTs; an inverter is free
     carry_in     from a pin of a carry unit into its chain (ECP5: through the unit's own LUT)
@@ -37,7 +37,6 @@ from gatewright.synth.cells import (
 )
 from gatewright.synth.mapped import Bools, Kind, Mapped
 
-DELAYS = ("net", "lut", "carry_in", "carry_group", "carry_out", "muxf", "clk_to_q", "setup")
 SELECTS = ("S", "C0", "SD")
 """Select pins of multiplexers: reached through the fabric."""
 
@@ -62,15 +61,10 @@ class Ends:
     cell: Ints
 
 
-def model_name(family: str, delay: Mapping[str, float]) -> str:
-    """The delay model in words: everything that the longest path depends on beside the netlist."""
-    return f"unplaced {family}, ns: " + ", ".join(f"{name} {delay[name]:g}" for name in DELAYS)
-
-
 def longest_path(mapped: Mapped, arcs: list[Arcs], live: Bools, delay: Mapping[str, float]) -> Path | None:
     """The longest path between registers and ports. None: there is no path, or the model has no times for it.
 
-    `arcs` from `cells.arcs_of`, `live` from `cells.live_nets`; `delay` has the keys of DELAYS, in ns.
+    `arcs` from `cells.arcs_of`, `live` from `cells.live_nets`; `delay` as in `Part`, in ns.
     Raises InternalError if live logic forms a loop.
     """
     ends = _ends(mapped, delay)

@@ -16,13 +16,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from gatewright.backends.part import Part
 from gatewright.errors import InternalError, ToolMissing, UserError
 from gatewright.synth.cells import arcs_of, count, live_nets, s_pins
 from gatewright.synth.mapped import read_module
 from gatewright.synth.result import Resources
-from gatewright.synth.timing import longest_path, model_name
+from gatewright.synth.timing import longest_path
 
 XILINX = "synth_xilinx -family {family} -flatten -noiopad -noclkbuf -nodsp -top {top}"
 FLOWS = {"xcup": XILINX, "xcu": XILINX, "xc7": XILINX, "ecp5": "synth_ecp5 -nodsp -top {top}"}
@@ -37,18 +38,7 @@ LOG_LINES = 12
 Progress = Callable[[str], None]
 
 
-class SynthesisPart(Protocol):
-    """What synthesis needs of a part: `family` is a key of FLOWS, `delay` has the keys of `timing.DELAYS`, in ns."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def delay(self) -> Mapping[str, float]: ...
-
-
-def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: SynthesisPart, work_dir: Path | None = None,
+def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part, work_dir: Path | None = None,
                progress: Progress | None = None) -> Resources:
     """Synthesise a module with Yosys and count what it takes. Latency, II and layers are left open (None).
 
@@ -75,7 +65,7 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Synt
     return resources(netlist["modules"][top], part, tool)
 
 
-def resources(module: Mapping[str, Any], part: SynthesisPart, tool: str) -> Resources:
+def resources(module: Mapping[str, Any], part: Part, tool: str) -> Resources:
     """Count one mapped module (an entry of "modules" of a JSON netlist) and time its longest path."""
     mapped = read_module(module)
     arcs = arcs_of(mapped)
@@ -85,7 +75,7 @@ def resources(module: Mapping[str, Any], part: SynthesisPart, tool: str) -> Reso
     return Resources(
         tool=tool, part=part.name, lut=counts.lut, lut_logic=counts.lut_logic, route_through=counts.route_through,
         srl=counts.srl, carry=counts.carry, carry_unit=counts.carry_unit, ff=counts.ff, dsp=counts.dsp,
-        bram=counts.bram, uram=counts.uram, delay_model=model_name(part.family, part.delay),
+        bram=counts.bram, uram=counts.uram, delay_model=part.delay_model,
         critical_path_ns=path.ns if path else None, critical_path=f"{path.start} to {path.end}" if path else None)
 
 

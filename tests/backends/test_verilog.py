@@ -116,11 +116,24 @@ endmodule
 """
 
 
+@pytest.mark.parametrize(("lo", "hi", "expected"), [
+    (0, 15, "$signed({{1{v0_0[3]}}, v0_0}) >= $signed({1'd0, v1_0})"),
+    (-4, 3, "$signed(v0_0) >= $signed({{1{v1_0[2]}}, v1_0})"),
+])
+def test_comparisons_have_room_for_both_sides(lo: int, hi: int, expected: str) -> None:
+    b = NetlistBuilder("kernel")
+    b.origin("node")
+    x = b.input("x", [-8, lo], [7, hi])
+    b.output("y", b.ge(x[0], x[1]))
+    assert f" = {expected};" in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
+
+
 def test_top_text() -> None:
     text = emit(small(1.0), HEADER)["rtl/dut.v"]
     for expected in ("made by gatewright 0.1.0 from model.onnx", "ab" * 32, "carries no licence obligation",
                      "Latency 3 cycles, initiation interval 1", "after edge t + 2",
-                     "// input x: tensor x, 3 elements of fixed<5,5> (5 bits, two's complement)", "is x[5*i +: 5]. code of x",
+                     "// input x: tensor x, 3 elements of fixed<5,5> (5 bits, two's complement)",
+                     "x[5*i +: 5]. code of x",
                      "output wire [14:0] y", "if (rst) valid <= 3'd0;", "assign out_valid = valid[2];"):
         assert expected.lower() in text.lower()
     assert "initial " not in text.replace("initial interval", "")
@@ -138,7 +151,7 @@ def test_files_for_each_vendor() -> None:
 def test_what_cannot_be_written_is_refused() -> None:
     design = small()
     port = dataclasses.replace(design.inputs[0], rtl="wire")
-    with pytest.raises(InternalError, match="'wire'.*cannot be Verilog identifiers"):
+    with pytest.raises(InternalError, match=r"'wire'.*cannot be Verilog identifiers"):
         emit(dataclasses.replace(design, inputs=(port,)), HEADER)
     with pytest.raises(InternalError, match="one kernel"):
         emit(dataclasses.replace(design, instances=design.instances * 2), HEADER)

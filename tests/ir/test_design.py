@@ -55,7 +55,7 @@ def test_files_round_trip_and_repeat() -> None:
         files = to_files(design)
         assert from_files(files) == design
         assert to_files(from_files(files)) == files
-    assert sorted(to_files(chain())) == ["design.json", "first.npz", "first.stage.npy", "second.npz", "second.stage.npy"]
+    assert set(to_files(chain())) == {"design.json", "first.npz", "first.stage.npy", "second.npz", "second.stage.npy"}
 
 
 def test_ports_know_their_bus() -> None:
@@ -64,8 +64,9 @@ def test_ports_know_their_bus() -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"latency_cycles": 2}, "latency 2 is not 3"), ({"ii": 2}, "initiation interval"), ({"protocol": "axi"}, "protocol"),
-    ({"name": "a b"}, "'a b' is no identifier"), ({"channels": chain().channels[1:]}, "feed every port exactly once"),
+    ({"latency_cycles": 2}, "latency 2 is not 3"), ({"ii": 2}, "initiation interval"),
+    ({"protocol": "axi"}, "protocol"), ({"name": "a b"}, "'a b' is no identifier"),
+    ({"channels": chain().channels[1:]}, "feed every port exactly once"),
     ({"instances": chain().instances[:1]}, "exactly once|nowhere"),
     ({"kernels": chain().kernels[:1]}, "an instance has no kernel"),
     ({"outputs": (Port("out", "y", Fixed(0, 59, 0), (2,)),)}, "does not fit"),
@@ -95,5 +96,5 @@ def test_a_row_cannot_come_before_its_operands_nor_an_input_late() -> None:
     s = b.sum1(b.input("x", [0, 0], [15, 15]), 1)
     b.output("y", b.sum1(s, 0, False, 1, bounds=(0, 30)))
     late = Kernel(b.build(), np.array([0, 0, 1, 1, 0, 1], np.int32))
-    with pytest.raises(InternalError, match="%4 .*too early"):
+    with pytest.raises(InternalError, match=r"%4 .*too early"):
         verify(dataclasses.replace(chain(), kernels=(late, chain().kernels[1])))

@@ -3,11 +3,12 @@
 import importlib.util
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gatewright.backends.part import load_part
 from gatewright.errors import InternalError, ToolMissing, UserError
 from gatewright.synth import yosys
 
@@ -27,13 +28,8 @@ endmodule
 MAPPED = Path(__file__).parent / "mapped"
 
 
-@dataclass(frozen=True)
-class Part:
-    name: str = "the-part"
-    family: str = "xcup"
-    delay: dict[str, float] = field(default_factory=lambda: {
-        "net": 0.3, "lut": 0.1, "carry_in": 0.1, "carry_group": 0.02, "carry_out": 0.1, "muxf": 0.05, "clk_to_q": 0.08,
-        "setup": 0.03})
+PART = load_part("xcvu13p-flga2577-2-e")
+ECP5 = load_part("lfe5u-45f")
 
 
 @pytest.fixture
@@ -47,18 +43,18 @@ needs_yosys = pytest.mark.skipif(importlib.util.find_spec("pyosys") is None, rea
 
 @needs_yosys
 def test_ultrascale_plus():
-    result = yosys.synthesise({"adder.v": ADDER}, "adder", Part())
+    result = yosys.synthesise({"adder.v": ADDER}, "adder", PART)
     assert (result.lut, result.lut_logic, result.route_through, result.srl) == (8, 8, 0, 0)
     assert (result.carry, result.carry_unit, result.ff, result.dsp, result.bram) == (2, "CARRY4", 24, 0, 0)
     # clock to register, net, LUT, into the chain, one more CARRY4, out, setup
-    assert result.critical_path_ns == round(0.08 + 0.3 + 0.1 + 0.1 + 0.02 + 0.1 + 0.03, 3)
+    steps = ("clk_to_q", "net", "lut", "carry_in", "carry_group", "carry_out", "setup")
+    assert result.critical_path_ns == round(sum(PART.delay[step] for step in steps), 3)
     assert result.critical_path.startswith(("a_q[", "b_q["))
     assert " to y[" in result.critical_path
     assert result.tool.startswith("yosys 0.")
     assert result.tool.endswith(" (pyosys)")
-    assert (result.part, result.latency_cycles, result.ii, result.layers) == ("the-part", None, None, ())
-    assert result.delay_model == ("unplaced xcup, ns: net 0.3, lut 0.1, carry_in 0.1, carry_group 0.02, carry_out 0.1, "
-                                  "muxf 0.05, clk_to_q 0.08, setup 0.03")
+    assert (result.part, result.latency_cycles, result.ii, result.layers) == (PART.name, None, None, ())
+    assert result.delay_model == PART.delay_model
 
 
 @needs_yosys
@@ -66,7 +62,7 @@ def test_ecp5(tmp_path):
     source = tmp_path / "a folder" / "adder.v"
     source.parent.mkdir()
     source.write_text(ADDER)
-    result = yosys.synthesise([source], "adder", Part(family="ecp5"), work_dir=tmp_path / "work")
+    result = yosys.synthesise([source], "adder", ECP5, work_dir=tmp_path / "work")
     # four CCU2C, and one in front of them that brings the constant carry in
     assert (result.lut, result.lut_logic, result.route_through) == (10, 8, 2)
     assert (result.carry, result.carry_unit, result.ff) == (4, "CCU2C", 24)
@@ -75,26 +71,26 @@ def test_ecp5(tmp_path):
 
 @needs_yosys
 def test_memory_files_are_found():
-    result = yosys.synthesise({"rtl/rom.v": ROM, "values.mem": "00 01 01 00"}, "rom", Part(family="ecp5"))
+    result = yosys.synthesise({"rtl/rom.v": ROM, "values.mem": "00 01 01 00"}, "rom", ECP5)
     assert (result.lut, result.ff) == (1, 1)
 
 
 @needs_yosys
 def test_verilog_that_yosys_rejects():
     with pytest.raises(InternalError, match=r"(?s)adder.*exit status 1.*adder.v:3.*syntax error"):
-        yosys.synthesise({"adder.v": ADDER.replace("reg [7:0] a_q", "reg [7:0 a_q")}, "adder", Part(family="ecp5"))
+        yosys.synthesise({"adder.v": ADDER.replace("reg [7:0] a_q", "reg [7:0 a_q")}, "adder", ECP5)
 
 
 def test_family_without_open_flow():
-    with pytest.raises(UserError, match=r"the-part of family versal.* xcup, xcu, xc7, ecp5"):
-        yosys.synthesise({}, "top", Part(family="versal"))
+    with pytest.raises(UserError, match=r"xcvu13p-flga2577-2-e of family versal.* xcup, xcu, xc7, ecp5"):
+        yosys.synthesise({}, "top", replace(PART, family="versal"))
 
 
 def test_neither_pyosys_nor_yosys(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolMissing, match=r"pip install 'gatewright\[synth\]'"):
-        yosys.synthesise({"adder.v": ADDER}, "adder", Part())
+        yosys.synthesise({"adder.v": ADDER}, "adder", PART)
 
 
 def test_yosys_on_the_path(monkeypatch, tmp_path):
@@ -107,14 +103,14 @@ def test_yosys_on_the_path(monkeypatch, tmp_path):
     program.chmod(0o755)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    result = yosys.synthesise({}, "top", Part())
+    result = yosys.synthesise({}, "top", PART)
     assert (result.tool, result.lut, result.ff) == ("yosys 0.23 (program)", 2, 2)
 
 
 def test_script(stand_in, tmp_path):
     stand_in("exit 1")
     with pytest.raises(InternalError):
-        yosys.synthesise({"rtl/a b.v": "", "c.sv": "", "d.mem": "1"}, "top", Part(family="xc7"), work_dir=tmp_path)
+        yosys.synthesise({"rtl/a b.v": "", "c.sv": "", "d.mem": "1"}, "top", replace(PART, family="xc7"), tmp_path)
     assert (tmp_path / "synthesis.ys").read_text().splitlines() == [
         'read_verilog -defer "rtl/a b.v"', 'read_verilog -defer -sv "c.sv"',
         "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -nodsp -top top", "write_json netlist.json"]
@@ -131,14 +127,14 @@ def test_script(stand_in, tmp_path):
 def test_failures_of_yosys(stand_in, script, error, message):
     stand_in(script)
     with pytest.raises(error, match=message):
-        yosys.synthesise({"adder.v": ADDER}, "adder", Part())
+        yosys.synthesise({"adder.v": ADDER}, "adder", PART)
 
 
 def test_an_old_netlist_is_not_taken_for_a_new_one(stand_in, tmp_path):
     (tmp_path / "netlist.json").write_text('{"modules": {"top": {"ports": {}, "netnames": {}, "cells": {}}}}')
     stand_in("exit 0")
     with pytest.raises(InternalError, match="no readable netlist"):
-        yosys.synthesise({}, "top", Part(), work_dir=tmp_path)
+        yosys.synthesise({}, "top", PART, work_dir=tmp_path)
 
 
 def test_interrupt_ends_yosys_and_what_it_started(stand_in, tmp_path):
@@ -152,7 +148,7 @@ def test_interrupt_ends_yosys_and_what_it_started(stand_in, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        yosys.synthesise({"adder.v": ADDER}, "adder", Part(), progress=interrupt)
+        yosys.synthesise({"adder.v": ADDER}, "adder", PART, progress=interrupt)
     assert said == ["yosys: OPT"]
     time.sleep(1.2)
     assert not (tmp_path / "alive").exists()
@@ -163,6 +159,6 @@ def test_unreadable_sources(tmp_path):
     for folder in (tmp_path, tmp_path / "other"):
         (folder / "top.v").write_text("")
     with pytest.raises(UserError, match="two source files are called top"):
-        yosys.synthesise([tmp_path / "top.v", tmp_path / "other" / "top.v"], "top", Part())
+        yosys.synthesise([tmp_path / "top.v", tmp_path / "other" / "top.v"], "top", PART)
     with pytest.raises(UserError, match=r"missing\.v cannot be read"):
-        yosys.synthesise([tmp_path / "missing.v"], "top", Part())
+        yosys.synthesise([tmp_path / "missing.v"], "top", PART)

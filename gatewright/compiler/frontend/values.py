@@ -14,12 +14,14 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import Exacts, Number, Surd, as_integers, exacts, inverse, unit
-from gatewright.ir.fixed import Cast, FixedArray, Ints
+from gatewright.ir.fixed import MAX_WIDTH, Cast, FixedArray, Ints
 from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
 from gatewright.ir.ops import Combine, Input, Region, Reshape, Transpose
 
 MAX_CONSTANT_BITS = 24
 """Integer weights wider than this mean that a float weight has no quantiser."""
+ANY_FLOAT = Fraction(2) ** 1024
+"""Above every float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,15 +148,12 @@ class Builder:
             spread[host.index.reshape(-1)] = np.broadcast_to(a, host.index.shape).reshape(-1)
             return spread.reshape(host.input_shape)
 
-        wide = [(exacts(Fraction(-1 << 200)), exacts(Fraction(1 << 200)))]
-        outside = ex.simplify(ex.transform(expr, to_input, lambda _: ex.Leaf(0)), wide)
-        top = outside
-        while isinstance(top, ex.Affine) and len(top.terms) == 1:
-            top = top.terms[0][0]
-        if not isinstance(top, ex.Clip) or top.lo is None or top.hi is None:
+        outside = ex.transform(expr, to_input, lambda _: ex.Leaf(0))
+        # a real number, not a code: what holds for integer leaves only (ex.simplify) does not hold here
+        ends = ex.bounds(outside, [(exacts(-ANY_FLOAT), exacts(ANY_FLOAT))])
+        if any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ends for v in b.reshape(-1)):
             raise missing_type(host.name, node)
-        lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape).copy()
-                  for b in ex.bounds(outside, wide))
+        lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape).copy() for b in ends)
         op: Op = Input(name=self.unique(host.name), inputs=(), node=node, type=FixedArray(lo, hi, frac_of(scale)),
                        encoding=Encoding(outside))
         result = self.append(op, to_input(scale), to_input(offset))

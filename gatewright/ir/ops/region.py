@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatewright.ir import expr as ex
+from gatewright.ir import expr_int64
 from gatewright.ir.exact import as_integers, elementwise, exacts
 from gatewright.ir.fixed import FixedArray
 from gatewright.ir.graph import OBJECT, Codes, Op, as_python
@@ -30,6 +31,8 @@ class Region(Op):
 
     def compute(self, operands: list[Codes]) -> Codes:
         rank = len(self.shape)
-        value = ex.evaluate(self.expr, [as_python(with_samples(x, rank)) for x in operands])
-        codes = elementwise(int, value).astype(np.int64)
+        inputs = [with_samples(x, rank) for x in operands]
+        codes = expr_int64.evaluate(self.expr, inputs)
+        if codes is None:
+            codes = elementwise(int, ex.evaluate(self.expr, [as_python(x) for x in inputs])).astype(np.int64)
         return np.ascontiguousarray(np.broadcast_to(codes, (operands[0].shape[0], *self.shape)))

@@ -49,8 +49,8 @@ def test_adders_share_a_segment_as_long_as_they_fit() -> None:
     assert pipeline(netlist, PART, 0.10 + 3 * 0.6)[0].stage.tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
     kernel, notes = pipeline(netlist, PART, 0.5)
     assert kernel.stage.tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
-    assert notes == ("6 operations alone are longer than the clock of 0.5 ns; the longest, in node 'dense', needs 0.71 ns "
-                     "(gatewright-simple-1)",)
+    assert notes == ("6 operations alone are longer than the clock of 0.5 ns; the longest, in node 'dense', needs "
+                     "0.71 ns (gatewright-simple-1)",)
 
 
 def test_a_clock_must_be_positive() -> None:

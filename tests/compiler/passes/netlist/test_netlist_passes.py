@@ -72,9 +72,9 @@ def test_common_rows_merge_in_any_order_and_through_each_other() -> None:
     x = b.input("x", [0, 0], [3, 3])
     s, t = b.sum2(x[0], 1, False, x[1], 0, True), b.sum2(x[1], 0, True, x[0], 1, False)
     u = b.sum2([s[0], t[0]], 0, False, x[0], 0, False)
-    narrower = b.sum2(x[0], 1, False, x[1], 0, True, bounds=(0, 6))
+    narrower = b.sum2(x[0], 1, False, x[1], 0, True, bounds=(-3, 5))
     b.output("y", np.concatenate([u, b.ge(s, x[0]), b.ge(x[0], s), narrower]))
     new, moved = common_rows(b.build())
     assert moved.tolist() == [0, 1, 2, 2, 3, 3, 4, 5, 6]
-    assert body(new)[2:] == ["%2 = sum %0<<1 - %1 : -3..6", "%3 = sum %2 + %0 : -3..9", "%4 = sum %0<<1 - %1 : 0..6",
+    assert body(new)[2:] == ["%2 = sum %0<<1 - %1 : -3..6", "%3 = sum %2 + %0 : -3..9", "%4 = sum %0<<1 - %1 : -3..5",
                              "%5 = ge %2, %0 : 0..1", "%6 = ge %0, %2 : 0..1"]
