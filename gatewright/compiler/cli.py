@@ -23,7 +23,7 @@ from gatewright import __version__
 from gatewright.compiler.progress import Steps
 from gatewright.errors import UserError
 
-OUT = Console(highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -121,12 +121,13 @@ def cmd_verify(o: argparse.Namespace) -> int:
 def _print_result(r: Any) -> None:
     colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[r.status]
     clock = f", latency {r.latency_cycles} cycles, II {r.ii}" if r.latency_cycles else ""
-    text = (f"{r.vectors} vectors, {r.mismatching_vectors} mismatching{clock}, {r.seconds:.1f} s" if r.status != "skipped" else "")
+    counts = f"{r.vectors} vectors, {r.mismatching_vectors} mismatching{clock}, {r.seconds:.1f} s"
+    text = "" if r.status == "skipped" else counts
     OUT.print(f"{r.level:<10} [{colour}]{r.status.upper()}[/]  {text}{'  ' + escape(r.reason) if r.reason else ''}")
     m = r.first_mismatch
     if m:
-        OUT.print(f"           first: vector {m.vector}, output '{escape(m.output)}', element {m.element}: expected {m.expected}, "
-                  f"got {m.got}" + (f"; first node that differs: '{escape(m.node)}'" if m.node else ""))
+        OUT.print(f"           first: vector {m.vector}, output '{escape(m.output)}', element {m.element}: "
+                  f"expected {m.expected}, got {m.got}" + (f"; first node that differs: '{escape(m.node)}'" if m.node else ""))
 
 
 def cmd_run(o: argparse.Namespace) -> int:

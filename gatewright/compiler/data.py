@@ -43,6 +43,11 @@ def load_data(path: str | Path, graph: Graph) -> DataFile:
                         remedy="Give an .npz file") from None
     except Exception as error:  # zipfile, numpy and zlib raise many kinds on damaged files
         raise UserError(f"the data '{path}' cannot be read: {error}", remedy="Write it with numpy.savez") from None
+    return read_arrays(arrays, str(path), graph)
+
+
+def read_arrays(arrays: Mapping[str, Array], path: str, graph: Graph) -> DataFile:
+    """The same for arrays by name; `path` says in messages where they come from."""
     inputs = [(op.name, op.type.shape) for op in graph.input_ops]
     outputs = [(o.name, graph.by_name[o.value].type.shape) for o in graph.outputs]
     used: set[str] = set()
@@ -95,7 +100,7 @@ def _shaped(array: Array, key: str, shape: tuple[int, ...]) -> Array:
     return array.reshape(len(array), *shape)
 
 
-def _check_samples(tensors: Mapping[str, tuple[Array, bool]], path: str | Path) -> None:
+def _check_samples(tensors: Mapping[str, tuple[Array, bool]], path: str) -> None:
     counts = {name: len(v) for name, (v, _) in tensors.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"the arrays in '{path}' have different numbers of samples: {counts}", remedy="Give one sample per row")
@@ -136,7 +141,7 @@ def _on_grid(op: Op, x: Array, cast: Cast) -> Codes:
     off = scaled != rounded
     if off.any():
         if cast.rounding is None:
-            raise UserError(f"input '{op.name}': the value {_shown(x, off)} is not on the grid of {cast} (steps of 2^{-t.frac})",
+            raise UserError(f"input '{op.name}': the value {_shown(x, off)} is not on the grid of {cast}, steps of 2^{-t.frac}",
                             remedy=f"Use a finer type, or say how the data are rounded: {repr(t)[:-1]},RND_CONV,SAT>")
         mode = ROUND_NUMBER[ROUNDING[cast.rounding]]
         rounded = rounded.astype(object)

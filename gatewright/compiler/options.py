@@ -56,7 +56,8 @@ class Options:
         return Options(**{**values, "outputs": tuple(values["outputs"]), "backend": tuple(values["backend"])})
 
 
-_TOP = {"part": str, "clock": (int, float), "input_type": str, "output_type": str, "outputs": list, "backend": list, "name": str}
+_TOP: dict[str, Any] = {"part": str, "clock": (int, float), "input_type": str, "output_type": str, "outputs": list,
+                        "backend": list, "name": str}
 
 
 def with_config(options: Options, path: str | Path) -> Options:
@@ -64,7 +65,8 @@ def with_config(options: Options, path: str | Path) -> Options:
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read the configuration '{path}': {error.strerror}", remedy="Give the path of a TOML file") from None
+        raise UserError(f"cannot read the configuration '{path}': {error.strerror}",
+                        remedy="Give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"the configuration '{path}' is not TOML: {error}", remedy="Mend the file") from None
     tables = {key: values.pop(key, {}) for key in ("input", "output")}
@@ -72,7 +74,7 @@ def with_config(options: Options, path: str | Path) -> Options:
         if key not in _TOP:
             raise UserError(f"the configuration '{path}' has the unknown key '{key}'",
                             remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type and [output.NAME] type")
-        if not isinstance(value, _TOP[key]):  # type: ignore[arg-type]
+        if not isinstance(value, _TOP[key]):
             raise UserError(f"'{key}' in the configuration '{path}' has the wrong type", remedy="See docs/usage.md")
     for kind, table in tables.items():
         for name, entry in table.items():
@@ -90,11 +92,17 @@ def with_config(options: Options, path: str | Path) -> Options:
 
 def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str]) -> Options:
     """`options` with the command line's types: `TYPE` for all tensors, or `NAME=TYPE` for one."""
-    for texts, default, named in ((inputs, "input_type", "input_types"), (outputs, "output_type", "output_types")):
+    def split(texts: Sequence[str], default: str | None, named: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+        types = dict(named)
         for text in texts:
             name, equals, type_text = text.rpartition("=")
             if equals:
-                options = replace(options, **{named: {**getattr(options, named), name: type_text}})
+                types[name] = type_text
             else:
-                options = replace(options, **{default: text})
-    return options
+                default = text
+        return default, types
+
+    input_type, input_types = split(inputs, options.input_type, options.input_types)
+    output_type, output_types = split(outputs, options.output_type, options.output_types)
+    return replace(options, input_type=input_type, input_types=input_types, output_type=output_type,
+                   output_types=output_types)

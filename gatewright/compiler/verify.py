@@ -58,8 +58,8 @@ def stimulus(project: Project, vectors: int, data: str | Path | None, seed: int 
     if data is not None:
         file = load_data(data, graph)
         return Stimulus(encode(graph, project.input_casts, file.inputs), file)
-    lo, hi = (np.concatenate([b(op).reshape(-1) for op in graph.input_ops])
-              for b in (lambda op: op.type.lo, lambda op: op.type.hi))
+    lo = np.concatenate([op.type.lo.reshape(-1) for op in graph.input_ops])
+    hi = np.concatenate([op.type.hi.reshape(-1) for op in graph.input_ops])
     corners = corner_vectors(lo, hi)[:(vectors + 1) // 2]
     codes = np.concatenate([corners, random_vectors(lo, hi, vectors - len(corners), seed)])
     parts, at = {}, 0
@@ -165,11 +165,11 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
         if wrong.any() and first is None:
             vector, element = (int(i) for i in np.argwhere(wrong)[0])
             values = [w.reshape(len(given), -1)[vector, element] for w in (want, got)]
-            first = Mismatch(vector, name, element, *(v if isinstance(v, int) else v.item() for v in values),
-                             node=trace.node_of(name))
+            first = Mismatch(vector, name, element, values[0].item(), values[1].item(), trace.node_of(name))
     bad = int(wrong_vectors.sum())
-    return VerificationResult("reference", "failed" if bad else "passed", f"{bad} of {len(given)} vectors differ" if bad else "",
-                              len(given), bad, wrong_values, first_mismatch=first)
+    reason = f"{bad} of {len(given)} vectors differ" if bad else ""
+    return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, wrong_values,
+                              first_mismatch=first)
 
 
 def feeds(project: Project, given: Stimulus, ours: Mapping[str, Codes]) -> dict[str, Any]:
@@ -273,7 +273,8 @@ def _first_wrong_signal(project: Project, vector: Mapping[str, Ints]) -> str | N
         return None
     wrong = set(rows[got != expected].tolist())
     places = project.correspondence.rows
-    return next((op.name for op in project.model_graph.ops if op.name in places and wrong & set(places[op.name].tolist())), None)
+    tensors = (op.name for op in project.model_graph.ops if op.name in places)
+    return next((name for name in tensors if wrong & set(places[name].tolist())), None)
 
 
 def passed(results: Sequence[VerificationResult]) -> bool:

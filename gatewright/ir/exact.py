@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ class Surd:
         return "+".join(str(c) if r == 1 else f"{c}*sqrt({r})" for r, c in sorted(self.terms.items()))
 
 
-Number = Union[Fraction, Surd]
+Number = Fraction | Surd
 
 
 def inverse(x: Number | int) -> Number:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Round:
     mode: str
 
 
-Expr = Union[Leaf, Affine, Clip, Round]
+Expr = Leaf | Affine | Clip | Round
 
 ZERO = exacts(0)
 ONE = exacts(1)
@@ -163,7 +163,8 @@ def scalar(expr: Expr, index: tuple[int, ...], shape: tuple[int, ...]) -> Callab
 
 
 def _item(a: Any) -> Number:
-    return a.item() if isinstance(a, np.ndarray) else a
+    number: Number = a.item() if isinstance(a, np.ndarray) else a
+    return number
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ def match_wrap(expr: Expr) -> Wrapped | None:
     rest = [(e, s) for e, s in expr.terms if all(e is not f for f, _ in floors)]
     if len(floors) != 1 or not rest or any((s == 0).any() for _, s in rest):
         return None
-    (floor, weight), inner = floors[0], floors[0][0].x
+    weight, inner = floors[0][1], floors[0][0].x
     assert isinstance(inner, Affine)
     # rest = a * x and inner = x / m + h / m  with  a * m + weight = 0
     if len(inner.terms) != len(rest):

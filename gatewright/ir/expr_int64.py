@@ -6,7 +6,7 @@ could leave 62 bits, which it checks before every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def _round(x: Ratio, mode: str) -> Ints:
     low = num // den
     twice = 2 * (num - low * den)
     negative = num < 0
-    up: Any = {
+    rules: dict[str, Callable[[], Any]] = {
         "FLOOR": lambda: False,
         "CEIL": lambda: twice > 0,
         "DOWN": lambda: (twice > 0) & negative,
@@ -117,5 +117,5 @@ def _round(x: Ratio, mode: str) -> Ints:
         "HALF_DOWN": lambda: (twice > den) | ((twice == den) & negative),
         "HALF_CEIL": lambda: twice >= den,
         "HALF_FLOOR": lambda: twice > den,
-    }[mode]()
-    return np.asarray(low + up)
+    }
+    return np.asarray(low + rules[mode]())

@@ -143,7 +143,7 @@ class FixedArray:
                 lambda v: int(v).bit_length(), otypes=[np.int64])(x)
         signed = self.lo < 0
         magnitude = np.maximum(length(np.maximum(-self.lo - 1, 0)), length(np.maximum(self.hi, 0)))
-        return np.maximum(magnitude + signed, 1)
+        return np.asarray(np.maximum(magnitude + signed, 1))
 
     def __eq__(self, other: object) -> bool:
         return (isinstance(other, FixedArray) and self.frac == other.frac and self.shape == other.shape

@@ -6,7 +6,7 @@ What each op means is a table in docs/architecture.md; `netlist_eval` is its exe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 
 import numpy as np
@@ -375,6 +375,27 @@ def verify(netlist: Netlist) -> None:
         if len(rows):
             lo, hi = _recomputed(netlist, op, rows)
             _refuse(netlist, rows, (netlist.lo[rows] < lo) | (netlist.hi[rows] > hi), "has bounds wider than its value")
+
+
+def narrowed(netlist: Netlist) -> Netlist:
+    """The same rows with bounds cut down to what their operands can give.
+
+    After a pass has made two operands of a row one, say, whose range as a pair was wider. Narrower operands never give
+    a wider interval, so the sweeps end.
+    """
+    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+    todo = np.arange(len(netlist))
+    while len(todo):
+        lo, hi = netlist.lo.copy(), netlist.hi.copy()
+        for op in Op:
+            rows = todo[netlist.op[todo] == op]
+            if len(rows):
+                least, most = _recomputed(netlist, op, rows)
+                lo[rows], hi[rows] = np.maximum(lo[rows], least), np.minimum(hi[rows], most)
+        changed = (lo != netlist.lo) | (hi != netlist.hi)
+        netlist = replace(netlist, lo=lo, hi=hi)
+        todo = np.unique(owner[changed[netlist.arg]])
+    return netlist
 
 
 def _refuse(netlist: Netlist, rows: Ints | Rows, wrong: Bools, what: str) -> None:

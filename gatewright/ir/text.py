@@ -207,7 +207,8 @@ def exact_array(value: Any) -> Any:
     """Object array of a number or nested list."""
     if not isinstance(value, list):
         return np.asarray(value, object)
-    shape, level = [], value
+    shape: list[int] = []
+    level: Any = value
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None

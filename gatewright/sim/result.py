@@ -21,8 +21,8 @@ class Mismatch:
     vector: int
     output: str
     element: int
-    expected: int
-    got: int
+    expected: int | float
+    got: int | float
     node: str | None = None
 
 

@@ -23,7 +23,6 @@ from gatewright.compiler.frontend.values import (
     Value,
     cast_expr,
     expr_unit,
-    frac_of,
     single_leaf,
 )
 from gatewright.errors import UserError
@@ -221,7 +220,6 @@ def _code_bits(b: Builder, expr: ex.Expr) -> int:
 
 def _default_grid(b: Builder, name: str, value: Data) -> Output:
     """No common scale and no type given: the nearest point of a power-of-two grid, the bound stated."""
-    lo, hi = _bounds(b, value.expr)
     steps: list[Any] = []
     _scales(value.expr, steps)
     finest = min(abs(float(s)) for s in steps)
@@ -262,5 +260,3 @@ def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:
     leaf = b.region(codes, value.shape, name, name, scale, ex.ZERO)
     return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
 
-
-__all__ = ["Imported", "Types", "frac_of", "handler_of", "import_model"]

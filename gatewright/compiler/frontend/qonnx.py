@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import Node
-from gatewright.compiler.frontend.standard import aligned, broadcast, unsupported
-from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Quantised, Value
+from gatewright.compiler.frontend.standard import aligned, broadcast
+from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Quantised, Value, unsupported
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Surd, elementwise, exacts, inverse
 from gatewright.ir.fixed import MAX_WIDTH
@@ -98,7 +98,7 @@ def bit_width(parameter: Const, node: Node) -> int:
     if bits is None or isinstance(bits, Surd) or bits.denominator != 1 or not 1 <= bits <= MAX_WIDTH:
         shown = "several widths" if bits is None else f"a width of {float(bits):g} bits"
         raise unsupported(node, f"has {shown}", f"Use one whole number of bits from 1 to {MAX_WIDTH}")
-    return bits.numerator
+    return int(bits.numerator)
 
 
 HANDLERS: dict[str, Handler] = {"Quant": quant, "IntQuant": quant, "BipolarQuant": bipolar_quant}

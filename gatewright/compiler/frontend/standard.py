@@ -272,7 +272,7 @@ def column_units(weights: Exacts, node: Node) -> Exacts:
                           "per input channel without a quantiser after it, for example)",
                           "Quantise the tensor before this node")
     common = unit(np.array([*used, None], object)[:-1])
-    if common is not None and max((u / common for u in used), default=1) <= 256:
+    if common is not None and max((u / common for u in used if u is not None), default=1) <= 256:
         return exacts(common)
     return np.array([*(u or Fraction(1) for u in columns), None], object)[:-1]
 
@@ -455,7 +455,7 @@ def concat(b: Builder, node: Node, inputs: list[Any]) -> Value:
 def cast(b: Builder, node: Node, inputs: list[Any]) -> Value:
     """Constants only: to an integer type truncates, to a float type keeps what that type holds."""
     x, = inputs
-    floats = {1: np.float32, 10: np.float16, 11: np.float64}
+    floats: dict[int, Any] = {1: np.float32, 10: np.float16, 11: np.float64}
     to = node.attributes["to"]
     if not isinstance(x, Const):
         raise unsupported(node, "of a tensor is not supported", "Remove it or use a quantiser")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Data:
         return len(self.shape) + self.batched
 
 
-Value = Union[Const, Data]
+Value = Const | Data
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Builder:
         self.names.add(candidate)
         return candidate
 
-    def emit(self, op_class: type[Op], name: str, operands: Sequence[Op], node: str, scale: Exacts, offset: Exacts,
+    def emit(self, op_class: type[Op], name: str, operands: Sequence[Op], node: str, scale: Exacts, offset: Exacts, /,
              **attributes: Any) -> ex.Leaf:
         """Adds an operation whose codes mean scale * code + offset; returns its leaf."""
         op = typed(op_class, self.unique(name), operands, node, frac=frac_of(scale), **attributes)
@@ -335,7 +335,7 @@ def unsupported(node: Node, what: str, remedy: str) -> UserError:
     return UserError(f"{node.op_type} {what}", node=node.name, remedy=remedy)
 
 
-Handler = Callable[[Builder, Node, list[Any]], Union[Value, list[Value]]]
+Handler = Callable[[Builder, Node, list[Any]], Value | list[Value]]
 """Imports one node: operands (None where an optional one is absent) to results."""
 
 

@@ -23,11 +23,8 @@ def requant(op: Requant, operands: list[Rows], b: NetlistBuilder) -> Rows:
     x = np.array(np.broadcast_to(operands[0], shape)).reshape(-1)
     mul, add, shift, lo, hi = (flat(v, shape) for v in (op.mul, op.add, op.shift, op.lo, op.hi))
     rows = rounded(b, x, mul, add, shift, op.rounding)
-    if op.overflow == WRAP:
-        rows = wrapped(b, rows, lo, hi)
-    else:
-        rows = clipped(b, rows, lo, hi)
-    return rows.reshape(shape)
+    limit = wrapped if op.overflow == WRAP else clipped
+    return limit(b, rows, lo, hi).reshape(shape)
 
 
 def affine(b: NetlistBuilder, x: Rows, mul: Ints, add: Ints) -> Rows:

@@ -28,7 +28,8 @@ def reduce_sum(op: ReduceSum, operands: list[Rows], b: NetlistBuilder) -> Rows:
     target = np.arange(op.type.size).reshape(op.type.shape)
     if not op.keepdims:
         target = np.expand_dims(target, op.axes)
-    rows = weighted_sums(b, np.broadcast_to(target, x.shape), x, np.ones(x.size), np.zeros(op.type.size), op.type.lo, op.type.hi)
+    out, ones = np.broadcast_to(target, x.shape), np.ones(x.size)
+    rows = weighted_sums(b, out, x, ones, np.zeros(op.type.size), op.type.lo, op.type.hi)
     return rows.reshape(op.type.shape)
 
 

@@ -71,13 +71,13 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str) -> Form:
         costs["line"] = sum((digits(v.mul) * width + width) * n for v, n in zip(lines, counts, strict=True) if v)
     span = x.common.hi - x.common.lo + 1
     if span <= MAX_TABLE:
-        bits = max(int(len(s.breakpoints)).bit_length() for s in steps)
+        bits = max(len(s.breakpoints).bit_length() for s in steps)
         costs["table"] = bits * max(1, span >> 6) * sum(counts) * 2
     best = min(costs, key=lambda k: (costs[k], k))
     if best == "table":
         return table(f, groups, members, lo, hi, shape, node)
     spread = Spread(shape, members, len(groups) == 1)
-    base, top = spread([s.base if s.sign > 0 else s.base for s in steps]), spread([s.base + len(s.breakpoints) for s in steps])
+    base, top = spread([s.base for s in steps]), spread([s.base + len(s.breakpoints) for s in steps])
     if best == "line":
         return Form(Requant, {"mul": spread([v.mul for v in lines if v]), "add": spread([v.add for v in lines if v]),
                               "shift": spread([v.shift for v in lines if v]), "rounding": "FLOOR", "lo": base, "hi": top,
@@ -179,7 +179,7 @@ def table(f: ex.Expr, groups: list[tuple[int, ...]], members: list[Ints], lo: In
     """Every value, by exact evaluation."""
     first, last = int(lo.min()), int(hi.max())
     if last - first >= MAX_TABLE:
-        raise UserError(f"it is not monotone and its operand has {last - first + 1} codes, more than the {MAX_TABLE} of a table",
+        raise UserError(f"it is not monotone and its operand has {last - first + 1} codes, a table at most {MAX_TABLE}",
                         node=node, remedy="Quantise its operand to 12 bits or fewer")
     rows = []
     for index in groups:

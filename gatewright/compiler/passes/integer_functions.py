@@ -134,8 +134,8 @@ class Realiser:
         inner = f.x if isinstance(f, ex.Clip) else f
         mode = inner.mode if isinstance(inner, ex.Round) else "FLOOR"
         body = inner.x if isinstance(inner, ex.Round) else inner
-        if isinstance(body, ex.Leaf | ex.Affine) and (not isinstance(body, ex.Affine) or len(body.terms) <= 1 and all(
-                isinstance(x, ex.Leaf) for x, _ in body.terms)):
+        if isinstance(body, ex.Leaf | ex.Affine) and (not isinstance(body, ex.Affine) or (len(body.terms) <= 1 and all(
+                isinstance(x, ex.Leaf) for x, _ in body.terms))):
             scale, offset = (body.terms[0][1] if body.terms else ex.ZERO, body.offset) if isinstance(body, ex.Affine) else (
                 ex.ONE, ex.ZERO)
             if dyadic(scale) and dyadic(offset):

@@ -7,6 +7,9 @@ from gatewright.ir.ops.port import Input
 from gatewright.ir.ops.region import Region
 from gatewright.ir.ops.shape import Reshape, Transpose
 
+__all__ = ["OPS", "Combine", "Dense", "Input", "Multiply", "ReduceSum", "Region", "Requant", "Reshape", "Table",
+           "Thresholds", "Transpose"]
+
 OPS: dict[str, type[Op]] = {
     op.kind: op
     for op in (Input, Dense, ReduceSum, Combine, Multiply, Reshape, Transpose, Region, Requant, Thresholds, Table)

@@ -5,7 +5,9 @@ Rounding and overflow live in `Requant` and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ def round_shift(v: Codes, shift: Ints, mode: str) -> Codes:
     half = np.where(shift > 0, one << np.maximum(shift - 1, 0), 0)
     negative = (v < 0).astype(np.int64)
     fraction = shift > 0
-    add = {
+    rules: dict[str, Callable[[], Any]] = {
         "CEIL": lambda: unit,
         "DOWN": lambda: negative * unit,
         "UP": lambda: (1 - negative) * unit,
@@ -35,8 +37,8 @@ def round_shift(v: Codes, shift: Ints, mode: str) -> Codes:
         "HALF_DOWN": lambda: half - fraction + (negative & fraction),
         "HALF_CEIL": lambda: half,
         "HALF_FLOOR": lambda: half - fraction,
-    }[mode]()
-    return np.asarray((v + add) >> shift)
+    }
+    return np.asarray((v + rules[mode]()) >> shift)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

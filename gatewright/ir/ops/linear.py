@@ -40,7 +40,7 @@ class Dense(Op):
         bound = int(np.abs(x).max(initial=0)) * int(np.abs(self.weight).sum(axis=0).max(initial=0))
         if bound < EXACT_FLOAT64:
             return (x.astype(np.float64) @ self.weight.astype(np.float64)).astype(np.int64) + self.bias
-        return x @ self.weight + self.bias
+        return np.asarray(x @ self.weight + self.bias)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,7 +58,7 @@ class ReduceSum(Op):
 
     def compute(self, operands: list[Codes]) -> Codes:
         x, = operands
-        return x.sum(axis=tuple(a + 1 for a in self.axes), keepdims=bool(self.keepdims))
+        return np.asarray(x.sum(axis=tuple(a + 1 for a in self.axes), keepdims=bool(self.keepdims)))
 
 
 def with_samples(x: Codes, rank: int) -> Codes:
