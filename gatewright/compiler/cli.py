@@ -333,3 +333,7 @@ def _options(o: argparse.Namespace) -> Any:
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
     return replace(options, **{k: v for k, v in given.items() if v is not None})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -75,7 +75,7 @@ def _tensor(arrays: Mapping[str, Array], name: str, short: str | None, shape: tu
             used |= {f"{key}_raw", f"{key}_type"}
             width, integer, _ = (int(v) for v in arrays[f"{key}_type"])
             raw = _shaped(arrays[f"{key}_raw"], f"{key}_raw", shape)
-            return _scaled(raw.astype(np.int64), width - integer), True
+            return scaled(raw.astype(np.int64), width - integer), True
         if key in arrays:
             used.add(key)
             values = _shaped(arrays[key], key, shape)
@@ -85,7 +85,7 @@ def _tensor(arrays: Mapping[str, Array], name: str, short: str | None, shape: tu
     return None
 
 
-def _scaled(raw: Array, frac: int) -> Array:
+def scaled(raw: Array, frac: int) -> Array:
     """raw * 2**-frac, exact: float64 where that holds it, else Fractions."""
     if not raw.size or int(np.abs(raw).max()) < 1 << 53:
         return np.ldexp(raw.astype(np.float64), -frac)
@@ -152,12 +152,16 @@ def _on_grid(op: Op, x: Array, cast: Cast) -> Codes:
             raise UserError(f"input '{op.name}': the value {_shown(x, outside)} is outside {cast}, which holds "
                             f"{t.lo * 2.0 ** -t.frac:g}..{t.hi * 2.0 ** -t.frac:g}",
                             remedy=f"Use a wider type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
-        whole = elementwise(int, rounded)
-        if cast.overflow == "WRAP":
-            rounded = (whole - t.lo) % (t.hi - t.lo + 1) + t.lo
-        else:
-            rounded = np.clip(whole, -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo, t.hi)
+        rounded = _limited(elementwise(int, rounded), cast)
     return rounded.astype(np.int64)
+
+
+def _limited(whole: Exacts, cast: Cast) -> Exacts:
+    """Python integers brought into the type's range as its overflow mode says."""
+    t = cast.type
+    if cast.overflow == "WRAP":
+        return np.asarray((whole - t.lo) % (t.hi - t.lo + 1) + t.lo, object)
+    return np.asarray(np.clip(whole, -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo, t.hi), object)
 
 
 def _shown(x: Array, where: Array) -> str:
@@ -201,14 +205,24 @@ def _nearest(x: Any, bits: int) -> float:
     return float(Fraction(-rounded if x < 0 else rounded) * Fraction(2) ** exponent)
 
 
-def expected_codes(output: Output, values: Array) -> Codes | None:
-    """Codes of expected results, exactly; None where they lie between codes (then no code can be equal)."""
-    meaning = output.meaning
-    unique, where = _distinct(np.asarray(exacts(values)))
-    codes = [(v - meaning.offset.item()) / meaning.scale.item() for v in unique]
-    if any(not isinstance(c, Fraction) or c.denominator != 1 for c in codes):
+def steps(values: Exacts, meaning: Meaning) -> Exacts:
+    """Exact values in steps of the code, which are integers where a value is that of a code."""
+    unique, where = _distinct(values)
+    exact = np.empty(len(unique), object)
+    exact[:] = [(v - meaning.offset.item()) / meaning.scale.item() for v in unique]
+    return np.asarray(exact[where].reshape(values.shape), object)
+
+
+def expected_codes(output: Output, values: Array, cast: Cast | None = None) -> Codes | None:
+    """Codes of expected results: exactly, or brought onto the output's grid by its `cast`. None where a value without
+    rounding lies between codes (then no code can be equal)."""
+    exact = steps(np.asarray(exacts(values)), output.meaning)
+    if cast and cast.rounding:
+        exact = elementwise(lambda v: Fraction(ROUND_NUMBER[ROUNDING[cast.rounding or ""]](v)), exact)
+    if not ex.integers(exact):
         return None
-    return np.array([int(c) for c in codes], np.int64)[where].reshape(values.shape)
+    whole = as_integers(exact)
+    return (_limited(whole, cast) if cast and cast.overflow else whole).astype(np.int64)
 
 
 def warn(messages: Sequence[str]) -> None:

@@ -68,8 +68,9 @@ def _manifest(c: Compilation) -> str:
         "model": {"file": c.imported.model.path.name, "sha256": c.imported.model.sha256, "producer": c.imported.model.producer},
         "options": c.options.to_json(), "notes": list(c.notes),
         "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()},
+        "output_casts": {k: str(v) for k, v in c.imported.output_casts.items()},
         "quantisers": {k: [q.tensor, q.factor, q.shift] for k, q in c.imported.quantisers.items()},
-        "logits": list(c.imported.logits)}
+        "logits": dict(c.imported.logits)}
     return json.dumps(values, indent=1) + "\n"
 
 
@@ -180,6 +181,10 @@ class Project:
     @cached_property
     def input_casts(self) -> Mapping[str, Cast]:
         return {k: Cast.parse(v) for k, v in self.manifest["input_casts"].items()}
+
+    @cached_property
+    def output_casts(self) -> Mapping[str, Cast]:
+        return {k: Cast.parse(v) for k, v in self.manifest["output_casts"].items()}
 
     @cached_property
     def quantisers(self) -> Mapping[str, Quantised]:

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.data import DataFile, encode, expected_codes, floats, load_data, real_values
+from gatewright.compiler.data import DataFile, encode, expected_codes, floats, load_data, real_values, scaled, steps, warn
 from gatewright.compiler.driver import first_difference
 from gatewright.compiler.project import Project
 from gatewright.errors import ToolMissing, UserError
-from gatewright.ir.fixed import Ints
+from gatewright.ir.exact import Surd
+from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Graph, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
 from gatewright.sim import cocotb, verilator
-from gatewright.sim.judge import Judge
+from gatewright.sim.judge import Judge, Trace
+from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
 from gatewright.sim.result import Mismatch, VerificationResult, compare
 from gatewright.sim.vectors import corner_vectors, random_vectors
@@ -57,6 +59,7 @@ def stimulus(project: Project, vectors: int, data: str | Path | None, seed: int 
     graph = project.graph
     if data is not None:
         file = load_data(data, graph)
+        warn(file.warnings)
         return Stimulus(encode(graph, project.input_casts, file.inputs), file)
     lo = np.concatenate([op.type.lo.reshape(-1) for op in graph.input_ops])
     hi = np.concatenate([op.type.hi.reshape(-1) for op in graph.input_ops])
@@ -116,11 +119,14 @@ def _against_data(project: Project, given: Stimulus, expected: Mapping[str, Ints
     if given.data is None:
         return None
     for output in project.graph.outputs:
-        if output.name not in given.data.outputs or output.name in project.manifest["logits"]:
+        if output.name not in given.data.outputs:
+            continue
+        if output.name in project.manifest["logits"]:
+            warn([f"the expected '{output.name}' is not compared: the model's final Softmax is cut"])
             continue
         values = given.data.outputs[output.name].reshape(len(given), -1)
         got = expected[output.name]
-        want = expected_codes(output, values)
+        want = expected_codes(output, values, project.output_casts.get(output.name))
         if want is None:
             exact = floats(real_values(got, output.meaning), np.float32)
             wrong = exact != values.astype(np.float32)
@@ -145,8 +151,8 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
         return failure
     tensors = {q.tensor for q in project.quantisers.values()}
     ours = graph.evaluate(given.codes, [*tensors, *(o.value for o in graph.outputs), *(i.name for i in graph.input_ops)])
-    outputs = None if not project.options.outputs else [o.name for o in graph.outputs]
-    trace = judge.run(feeds(project, given, ours), outputs)
+    asked = [project.manifest["logits"].get(o.name, o.name) for o in graph.outputs]
+    trace = judge.run(feeds(project, given), asked)
     wrong_vectors = np.zeros(len(given), bool)
     wrong_values, first = 0, None
     pairs: list[tuple[str, Ints, Ints]] = []
@@ -154,9 +160,8 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
     for name, q in project.quantisers.items():
         if name in evaluated:
             pairs.append((name, trace.codes(name), q.factor * ours[q.tensor] + q.shift))
-    for output, asked in zip(graph.outputs, trace.outputs, strict=True):
-        want, got = _output_pair(trace, asked, output, ours[output.value])
-        pairs.append((output.name, want, got))
+    for output, name in zip(graph.outputs, asked, strict=True):
+        pairs.append((output.name, judged_codes(trace, name, output, project.output_casts.get(output.name)), ours[output.value]))
         pairs.append((output.name, ours[output.value], expected[output.name]))
     for name, want, got in pairs:
         wrong = want.reshape(len(given), -1) != got.reshape(len(given), -1)
@@ -164,27 +169,28 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
         wrong_values += int(wrong.sum())
         if wrong.any() and first is None:
             vector, element = (int(i) for i in np.argwhere(wrong)[0])
-            values = [w.reshape(len(given), -1)[vector, element] for w in (want, got)]
-            first = Mismatch(vector, name, element, values[0].item(), values[1].item(), trace.node_of(name))
+            values = [_plain(w.reshape(len(given), -1)[vector, element]) for w in (want, got)]
+            first = Mismatch(vector, name, element, *values, trace.node_of(name))
     bad = int(wrong_vectors.sum())
     reason = f"{bad} of {len(given)} vectors differ" if bad else ""
     return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, wrong_values,
                               first_mismatch=first)
 
 
-def feeds(project: Project, given: Stimulus, ours: Mapping[str, Codes]) -> dict[str, Any]:
-    """What the judge gets: real inputs; where a port carries a quantiser's codes and there are no data, that tensor."""
-    values = {}
+def feeds(project: Project, given: Stimulus) -> dict[str, Any]:
+    """What the judge gets: the values of the codes; where a port carries a quantiser's codes, the data that they were made
+    of, or without data the quantiser's result."""
+    values: dict[str, Any] = {}
     for op in project.model_graph.input_ops:
-        if given.data is not None:
+        if not isinstance(op, Input) or op.encoding is None:
+            values[op.name] = scaled(given.codes[op.name], op.type.frac)
+        elif given.data is not None:
             values[op.name] = given.data.inputs[op.name]
-        elif isinstance(op, Input) and op.encoding:
+        else:
             tensor = next(name for name, q in project.quantisers.items() if _source(project.model_graph, q.tensor) == op.name)
             place = project.quantisers[tensor].tensor
             codes = project.model_graph.evaluate(given.codes, [place])[place]
             values[tensor] = real_values(codes, project.model_graph.meanings[place])
-        else:
-            values[op.name] = floats(real_values(given.codes[op.name], project.model_graph.meanings[op.name]))
     return values
 
 
@@ -196,23 +202,21 @@ def _source(graph: Graph, name: str) -> str:
     return op.name
 
 
-def _output_pair(trace: Any, asked: str, output: Output, codes: Codes) -> tuple[Any, Any]:
-    """The judge's output and ours, comparable: exact codes where the meaning is exact, else both rounded to float32."""
-    exact = trace.exact(asked).reshape(len(codes), -1)
-    scale, offset = output.meaning.scale.item(), output.meaning.offset.item()
-    try:
-        want = expected_codes(output, exact)
-    except (TypeError, ValueError):  # the judge's own irrational numbers
-        want = None
-    if want is not None:
-        return want, codes
-    ours = real_values(codes, output.meaning)
-    mine, theirs = floats(ours, np.float32), trace.float32(asked).reshape(codes.shape)
-    if not (mine == theirs).all() and offset == 0 and not hasattr(scale, "terms"):
-        # the default grid: the nearest multiple of the scale, ties to even
-        nearest = np.vectorize(lambda v: round(float(v) / float(scale)), otypes=[np.int64])(trace.float64(asked))
-        return nearest.reshape(codes.shape), codes
-    return theirs, mine
+def judged_codes(trace: Trace, tensor: str, output: Output, cast: Cast | None) -> Any:
+    """The codes that the judge's exact values are for an output; those values in steps where they lie between codes."""
+    exact = np.frompyfunc(_number, 1, 1)(trace.exact(tensor))
+    codes = expected_codes(output, exact, cast)
+    return steps(exact, output.meaning) if codes is None else codes
+
+
+def _plain(value: Any) -> Any:
+    """A code, or a value between two, for JSON."""
+    return int(value) if value == int(value) else float(value)
+
+
+def _number(value: Any) -> Any:
+    """The judge's exact number as the IR's."""
+    return Surd.of(value.parts.items()) if isinstance(value, JudgeSurd) else value
 
 
 def _netlist(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from gatewright.compiler.frontend.values import (
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import Exacts, Surd, exacts, inverse
-from gatewright.ir.fixed import ROUNDING, Cast, FixedArray
+from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Cast, Fixed, FixedArray, bits_for
 from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
 
@@ -57,8 +58,10 @@ class Imported:
     quantisers: Mapping[str, Quantised]
     input_casts: Mapping[str, Cast]
     """How data for an input with a type becomes codes."""
-    logits: tuple[str, ...]
-    """Outputs whose final Softmax is cut."""
+    output_casts: Mapping[str, Cast]
+    """How exact results become codes, for outputs on a grid that is not the model's own."""
+    logits: Mapping[str, str]
+    """Outputs whose final Softmax is cut, and the tensor that each carries instead."""
 
 
 def import_model(model: Model | str | Path, types: Types | None = None, outputs: Sequence[str] | None = None) -> Imported:
@@ -82,9 +85,10 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     users = {name: [n for n in nodes if name in n.inputs] for n in nodes for name in n.outputs}
     for node in nodes:
         _import_node(builder, node, values, users, wanted)
-    results = [_output(builder, name, values, types) for name in wanted]
-    logits = tuple(n.outputs[0] for n in nodes if n.op_type == "Softmax")
-    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts, logits)
+    grids: dict[str, Cast] = {}
+    results = [_output(builder, name, values, types, grids) for name in wanted]
+    logits = {n.outputs[0]: n.inputs[0] for n in nodes if n.op_type == "Softmax"}
+    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts, grids, logits)
 
 
 def handler_of(node: Node) -> Handler | None:
@@ -174,13 +178,14 @@ def _import_node(b: Builder, node: Node, values: dict[str, Value], users: Mappin
 # -- outputs -------------------------------------------------------------------------------------------------------------
 
 
-def _output(b: Builder, name: str, values: Mapping[str, Value], types: Types) -> Output:
+def _output(b: Builder, name: str, values: Mapping[str, Value], types: Types, grids: dict[str, Cast]) -> Output:
     value = values[name]
     if isinstance(value, Const):
         raise UserError(f"output '{name}' does not depend on the inputs: it is a constant",
                         remedy="Select other tensors with --outputs")
     cast = types.outputs.get(name, types.output)
     if cast is not None:
+        grids[name] = cast
         return _cast_output(b, name, value, cast)
     term = single_leaf(value.expr)
     if term and _same_everywhere(term[1]) and _same_everywhere(term[2]):
@@ -195,7 +200,8 @@ def _output(b: Builder, name: str, values: Mapping[str, Value], types: Types) ->
             continue
         leaf = b.region(codes, value.shape, name, name, exacts(step), offset)
         return Output(name, b.operand(leaf.index).name, Meaning(exacts(step), offset))
-    return _default_grid(b, name, value)
+    grids[name] = _default_grid(b, name, value)
+    return _cast_output(b, name, value, grids[name])
 
 
 def _same_everywhere(a: Exacts) -> bool:
@@ -218,18 +224,20 @@ def _code_bits(b: Builder, expr: ex.Expr) -> int:
     return max(int(abs(v)).bit_length() for v in (*lo.reshape(-1), *hi.reshape(-1))) + 1
 
 
-def _default_grid(b: Builder, name: str, value: Data) -> Output:
+def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     """No common scale and no type given: the nearest point of a power-of-two grid, the bound stated."""
     steps: list[Any] = []
     _scales(value.expr, steps)
     finest = min(abs(float(s)) for s in steps)
     frac = int(-np.floor(np.log2(finest)))
-    scale = exacts(Fraction(2) ** -frac)
-    codes = ex.Round(ex.affine(value.expr, exacts(Fraction(2) ** frac)), "ROUND")
-    leaf = b.region(codes, value.shape, name, name, scale, ex.ZERO)
+    low, high = (math.floor(end * Fraction(2) ** frac) for end in (lo.min(), hi.max()))
+    width = bits_for(low, high + 1)
+    if width > MAX_WIDTH:
+        raise UserError(f"output '{name}' has no quantiser and its elements have no common scale; to tell its values apart "
+                        f"takes {width} bits, more than {MAX_WIDTH}", remedy="Choose a type with --output-type")
     b.notes.append(f"Output '{name}' has no quantiser and its elements have no common scale: it is rounded (half to even) to "
                    f"multiples of 2^{-frac}, so it is off by at most 2^{-frac - 1}; choose a type with --output-type.")
-    return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
+    return Cast(Fixed.of(width, width - frac, low < 0), "RND_CONV")
 
 
 def _scales(expr: ex.Expr, found: list[Any]) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.values import (
+    MAX_SCALED_BITS,
     Builder,
     Const,
     Data,
     Handler,
+    Quantised,
     Value,
     across_batch,
     integer_constant,
@@ -206,6 +208,7 @@ def rounding(b: Builder, node: Node, inputs: list[Any], mode: str) -> Value:
     if isinstance(x, Const):
         return Const(elementwise(lambda v: Fraction(ROUND_NUMBER[mode](v)), x.value), x.integer)
     leaf = b.region(ex.Round(x.expr, mode), x.shape, node.outputs[0], node.name, ex.ONE, ex.ZERO)
+    b.quantisers[node.outputs[0]] = Quantised(b.operand(leaf.index).name, 1, 0)
     return Data(leaf, x.shape, x.batched)
 
 
@@ -256,7 +259,9 @@ def dense(b: Builder, node: Node, x: Data, w: Exacts) -> Data:
     rows = np.broadcast_to(s, x.shape)[(0,) * len(leading)] if s.shape else s
     weights = np.asarray((rows[:, None] if rows.shape else rows) * w, object)
     scale = column_units(weights, node)
-    integers = integer_constant(np.asarray(weights / scale, object), "its weights", node.name)
+    integer_constant(np.asarray(w / column_units(w, node), object), "its weights", node.name)  # refuses float weights
+    integers = integer_constant(np.asarray(weights / scale, object), "its weights, with its operand's scales,", node.name,
+                                MAX_SCALED_BITS)
     offset = np.asarray(np.broadcast_to(o, x.shape) @ w, object) if (o != 0).any() else ex.ZERO
     bias = np.zeros(w.shape[1], np.int64)
     leaf = b.emit(Dense, name, [op], node.name, scale, ex.ZERO, weight=integers, bias=bias)

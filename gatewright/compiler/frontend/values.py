@@ -19,7 +19,9 @@ from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
 from gatewright.ir.ops import Combine, Input, Region, Reshape, Transpose
 
 MAX_CONSTANT_BITS = 24
-"""Integer weights wider than this mean that a float weight has no quantiser."""
+"""A weight matrix that needs wider integers than this has no quantiser."""
+MAX_SCALED_BITS = 48
+"""The same with the float scales of the tensor that it multiplies, one per channel, taken in."""
 ANY_FLOAT = Fraction(2) ** 1024
 """Above every float64."""
 
@@ -151,7 +153,7 @@ class Builder:
         outside = ex.transform(expr, to_input, lambda _: ex.Leaf(0))
         # a real number, not a code: what holds for integer leaves only (ex.simplify) does not hold here
         ends = ex.bounds(outside, [(exacts(-ANY_FLOAT), exacts(ANY_FLOAT))])
-        if any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ends for v in b.reshape(-1)):
+        if not rounds(outside) or any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ends for v in b.reshape(-1)):
             raise missing_type(host.name, node)
         lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape).copy() for b in ends)
         op: Op = Input(name=self.unique(host.name), inputs=(), node=node, type=FixedArray(lo, hi, frac_of(scale)),
@@ -196,7 +198,7 @@ class Builder:
         if step is None:
             raise UserError("its operand's elements have scales without a common unit, so they cannot be added exactly",
                             node=node, remedy="Quantise the operand with one scale per tensor")
-        ratio = integer_constant(np.asarray(scale / step, object), "its operand's scales", node)
+        ratio = integer_constant(np.asarray(scale / step, object), "its operand's scales", node, MAX_SCALED_BITS)
         common = exacts(step)
         leaf = self.emit(Combine, name, [op], node, common, offset, scales=(ratio,), offset=np.zeros((), np.int64))
         return self.operand(leaf.index), common, offset
@@ -270,6 +272,15 @@ class Builder:
         return Graph(self.name, tuple(self.ops), tuple(outputs), self.meanings)
 
 
+def rounds(expr: ex.Expr) -> bool:
+    """True where the expression is an integer for all real inputs, as far as its structure shows."""
+    if isinstance(expr, ex.Affine):
+        return ex.integers(expr.offset) and all(ex.integers(s) and rounds(x) for x, s in expr.terms)
+    if isinstance(expr, ex.Clip):
+        return rounds(expr.x) and ex.integers(expr.lo) and ex.integers(expr.hi)
+    return isinstance(expr, ex.Round)
+
+
 def single_leaf(expr: ex.Expr) -> tuple[ex.Leaf, Exacts, Exacts] | None:
     """(leaf, scale, offset) of an affine function of one leaf."""
     if isinstance(expr, ex.Leaf):
@@ -299,11 +310,11 @@ def expr_unit(expr: ex.Expr) -> Number | None:
     return unit(np.concatenate([p.reshape(-1) for p in parts]))
 
 
-def integer_constant(values: Exacts, what: str, node: str) -> Ints:
-    """int64 of exact integers; refuses those that only an unquantised float can need."""
+def integer_constant(values: Exacts, what: str, node: str, bits: int = MAX_CONSTANT_BITS) -> Ints:
+    """int64 of exact integers; refuses those that need more `bits`, as only an unquantised float can."""
     integers = as_integers(values)
     widest = max((abs(int(v)).bit_length() for v in integers.reshape(-1)), default=0)
-    if widest > MAX_CONSTANT_BITS:
+    if widest > bits:
         raise UserError(f"{what} need {widest}-bit integers, so they have no quantiser (or one with an unusual scale)",
                         node=node, remedy="Quantise the weights in training (QKeras, Brevitas, HGQ) or with a Quant node")
     return integers.astype(np.int64)

@@ -33,4 +33,4 @@ def _node(op: Op, graph: Graph) -> dict[str, Any]:
     widths = op.type.widths
     return {"id": index[op.name], "op": op.kind, "label": op.name, "node": op.node, "shape": list(op.type.shape),
             "type": repr(op.type.common), "width_min": int(widths.min()), "width_max": int(widths.max()),
-            "total_bits": int(widths.sum()), "inputs": [index[i] for i in op.inputs], "form": op.show_form()}
+            "bits": int(widths.sum()), "inputs": [index[i] for i in op.inputs], "form": op.show_form()}
