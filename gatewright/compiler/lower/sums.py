@@ -1,7 +1,7 @@
 """Weighted sums with integer weights, as shifts and two-operand additions.
 
-Plain by design: products are canonical signed digits, shared between all outputs that need the same odd multiple of an
-operand, and every output is a balanced tree. Many sums are built at once, level by level, without a loop over outputs.
+Pairs of digits that several sums need are built once (compiler/arithmetic/sharing.py); what remains of every sum is a
+balanced tree. Many sums are built at once, level by level, without a loop over outputs.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.compiler.arithmetic.sharing import Shared, share, signed_digits
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder
 
 Rows = NDArray[np.int32]
+
+SLACK = 1
+"""Additions by which a sum may be deeper than a balanced tree for the sake of sharing."""
 
 
 def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, lo: Any, hi: Any) -> Rows:
@@ -24,67 +28,55 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     """
     out, row, weight, imm, lo, hi = (np.asarray(v, np.int64).reshape(-1) for v in (out, row, weight, imm, lo, hi))
     used = weight != 0
-    out, row, weight = out[used], row[used], weight[used]
-    zeros = trailing_zeros(weight)
-    odd = np.abs(weight) >> zeros
-    return trees(b, out, multiples(b, row, odd), zeros, weight < 0, imm, lo, hi)
+    operands, operand = np.unique(row[used], return_inverse=True)
+    digits = signed_digits(out[used], operand.reshape(-1), weight[used])
+    shared = share(*digits, len(imm), b.lo[operands], b.hi[operands], SLACK)
+    rows, depth = _build(b, operands, shared)
+    return trees(b, shared.out, rows[shared.node], shared.node_shift, shared.node_negative, depth[shared.node], imm, lo, hi)
 
 
-def trailing_zeros(x: Ints) -> Ints:
-    """The number of low zero bits of non-zero integers."""
-    lowest = x & -x
-    return np.round(np.log2(lowest.astype(np.float64))).astype(np.int64)
+def _build(b: NetlistBuilder, operands: Ints, shared: Shared) -> tuple[Ints, Ints]:
+    """Rows and depths of operands and shared nodes, all nodes of a depth at once."""
+    first = len(operands)
+    depth = np.zeros(first + len(shared.a), np.int64)
+    for k, (x, y) in enumerate(zip(shared.a.tolist(), shared.b.tolist(), strict=True)):
+        depth[first + k] = max(depth[x], depth[y]) + 1
+    rows = np.concatenate([operands, np.zeros(len(shared.a), np.int64)])
+    for level in range(1, int(depth.max(initial=0)) + 1):
+        k = np.flatnonzero(depth[first:] == level)
+        rows[first + k] = b.sum2(rows[shared.a[k]], 0, False, rows[shared.b[k]], shared.shift[k], shared.negative[k])
+    return rows, depth
 
 
-def multiples(b: NetlistBuilder, row: Ints, odd: Ints) -> Ints:
-    """Rows for odd * row; every different product is built once."""
-    pairs, place = np.unique(np.stack([row, odd]), axis=1, return_inverse=True)
-    base, factor = pairs
-    product = base.copy()
-    todo = np.flatnonzero(factor > 1)
-    if len(todo):
-        half = factor[todo] >> 1
-        sum3 = factor[todo] + half
-        changed = half ^ sum3
-        groups, shifts, signs = [], [], []
-        for bits, negative in ((sum3 & changed, False), (half & changed, True)):
-            for k in range(int(bits.max(initial=0)).bit_length()):
-                which = np.flatnonzero(bits >> k & 1)
-                groups.append(which)
-                shifts.append(np.full(len(which), k))
-                signs.append(np.full(len(which), negative))
-        group = np.concatenate(groups)
-        source = base[todo]
-        lo, hi = (bound[source] * factor[todo] for bound in (b.lo, b.hi))
-        product[todo] = trees(b, group, source[group], np.concatenate(shifts), np.concatenate(signs),
-                              np.zeros(len(todo), np.int64), lo, hi)
-    return np.asarray(product[place.reshape(-1)], np.int64)
+def trees(b: NetlistBuilder, out: Ints, row: Ints, shift: Ints, neg: Any, depth: Ints, imm: Ints, lo: Ints,
+          hi: Ints) -> Rows:
+    """rows[k] = sum of ±(row << shift) over the terms with out == k, plus imm[k], as trees of two-operand sums.
 
-
-def trees(b: NetlistBuilder, out: Ints, row: Ints, shift: Ints, neg: Any, imm: Ints, lo: Ints, hi: Ints) -> Rows:
-    """rows[k] = sum of ±(row << shift) over the terms with out == k, plus imm[k], as balanced trees of two-operand sums."""
-    order = np.lexsort((row, shift, out))
-    out, row, shift, neg = out[order], row[order], shift[order], np.asarray(neg, bool)[order]
+    In every round, the terms that are there by then (`depth`) are added in pairs, low ones first.
+    """
+    neg = np.asarray(neg, bool)
     result = np.full(len(imm), -1, np.int32)
-    while True:
+    level = 0
+    while len(out):
+        waits = depth > level
+        order = np.lexsort((row, shift, waits, out))
+        out, row, shift, neg, depth, waits = (v[order] for v in (out, row, shift, neg, depth, waits))
         count = np.bincount(out, minlength=len(imm))
-        first = np.cumsum(count) - count
-        position = np.arange(len(out)) - first[out]
+        there = np.bincount(out[~waits], minlength=len(imm))
+        position = np.arange(len(out)) - (np.cumsum(count) - count)[out]
         ready = count[out] <= 2
         _finish(b, result, out[ready], row[ready], shift[ready], neg[ready], imm, lo, hi)
-        if ready.all():
-            break
-        left = ~ready & (position % 2 == 0) & (position + 1 < count[out])
-        i = np.flatnonzero(left)
+        i = np.flatnonzero(~ready & (position % 2 == 0) & (position + 1 < there[out]))
         j = i + 1
         common = np.minimum(shift[i], shift[j])
         both = neg[i] & neg[j]
         added = b.sum2(row[i], shift[i] - common, neg[i] & ~both, row[j], shift[j] - common, neg[j] & ~both)
-        alone = np.flatnonzero(~ready & (position % 2 == 0) & (position + 1 == count[out]))
-        out, row, shift, neg = (np.concatenate(p) for p in (
-            (out[i], out[alone]), (added, row[alone]), (common, shift[alone]), (both, neg[alone])))
-        order = np.lexsort((shift, out))
-        out, row, shift, neg = out[order], row[order], shift[order], neg[order]
+        alone = ~ready
+        alone[i] = alone[j] = False
+        out, row, shift, neg, depth = (np.concatenate(p) for p in (
+            (out[i], out[alone]), (added, row[alone]), (common, shift[alone]), (both, neg[alone]),
+            (np.full(len(i), level + 1), depth[alone])))
+        level += 1
     empty = np.flatnonzero(result < 0)
     if len(empty):
         result[empty] = b.const(imm[empty])
