@@ -5,12 +5,13 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 GATEWRIGHT := .venv/bin/gatewright
 
-.PHONY: help venv demo test check clean
+.PHONY: help venv demo test check bench clean
 
 help:
 	@echo "make demo    compile, verify and synthesise the demo model; report in demo/report.html"
-	@echo "make test    run the whole test suite (make test PYTEST='-k rtl -x' for a part of it)"
+	@echo "make test    run the whole test suite (a part of it: make test PYTEST='-n 0 -k rtl')"
 	@echo "make check   lint and type check"
+	@echo "make bench   measure the speed of compiling, evaluating and verifying"
 	@echo "make venv    make .venv with everything that development needs"
 	@echo "make clean   remove .venv and all that was made"
 
@@ -24,11 +25,14 @@ demo: .venv/ready-demo
 	$(GATEWRIGHT) report demo
 
 test: .venv/ready-all
-	.venv/bin/python -m pytest $(PYTEST)
+	.venv/bin/python -m pytest -n auto $(PYTEST)
 
 check: .venv/ready-all
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
+
+bench: .venv/ready-all
+	.venv/bin/python -m benchmarks.speed
 
 clean:
 	rm -rf .venv demo out build dist gatewright.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

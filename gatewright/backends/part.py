@@ -34,6 +34,11 @@ class Part:
     delay_model: str
     delay: Mapping[str, float]
 
+    @property
+    def adds_three(self) -> bool:
+        """A chain adds three operands with one LUT per bit (AMD's LUT6_2)."""
+        return self.vendor == "amd" and self.lut_inputs == 6
+
 
 def known_parts() -> tuple[str, ...]:
     """Names of all devices, sorted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,23 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
         raise InternalError(f"design '{design.name}': {clashing} cannot be Verilog identifiers")
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
+    amd = str(header["part"]).startswith("xc")
+    text = KernelText(kernel, inputs, outputs, add3=f"{design.name}_add3" if amd else None)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
+        "add3": f"{design.name}_add3" if text.add3 else None,
         "header": {key: comment(str(header[key])) for key in ("model", "gatewright", "sha256", "part")},
         "clock_ns": float(header["clock_ns"] or _CLOCK_NS), "ports": [_facts(design, p) for p in ports],
         "input_bits": sum(p.width * p.elements for p in design.inputs),
         "output_bits": sum(p.width * p.elements for p in design.outputs),
         "inputs": _slices(inputs), "outputs": _slices(outputs),
-        "body": "\n".join(KernelText(kernel, inputs, outputs).lines)}
+        "body": "\n".join(text.lines)}
     files = {f"rtl/{design.name}.v": "top.v", f"rtl/{design.name}_kernel.v": "kernel.v",
              f"rtl/{design.name}_shell.v": "shell.v", "constraints.xdc": "constraints.xdc",
              "constraints.sdc": "constraints.sdc"}
-    if str(header["part"]).startswith("xc"):
+    if text.add3:
+        files[f"rtl/{design.name}_add3.v"] = "add3.v"
+    if amd:
         files |= {"vivado_ooc.tcl": "vivado_ooc.tcl", "vivado_shell.tcl": "vivado_shell.tcl"}
     loader = jinja2.FileSystemLoader(_FOLDER)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -51,9 +56,10 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     return {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
 
 
-def sources(design: Design) -> tuple[str, ...]:
-    """Paths of the Verilog files of the design, top module first."""
-    return f"rtl/{design.name}.v", f"rtl/{design.name}_kernel.v"
+def sources(name: str, files: Iterable[str]) -> tuple[str, ...]:
+    """The Verilog files of the design `name` among all its files, top module first; the shell is not one of them."""
+    top, shell = f"rtl/{name}.v", f"rtl/{name}_shell.v"
+    return top, *sorted(f for f in files if f.startswith("rtl/") and f.endswith(".v") and f not in (top, shell))
 
 
 def _kernel_ports(design: Design) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

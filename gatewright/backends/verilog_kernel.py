@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.ir.design import Kernel, Port
 from gatewright.ir.netlist import Op
 from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
@@ -41,7 +42,8 @@ def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
 class KernelText:
     """Declarations and statements of one kernel; `lines` is the body of its module."""
 
-    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], add3: str | None = None) -> None:
+        """`add3`: the module that is the three-operand adder; sums that it does are instances of it."""
         netlist = kernel.netlist
         self.netlist, self.segments, self.inputs, self.outputs = netlist, kernel.segments, inputs, outputs
         last = last_use(netlist, kernel.stage, kernel.segments)
@@ -57,6 +59,9 @@ class KernelText:
         self.reads = (operand_bits(netlist) != 0).tolist()
         self.tables: dict[tuple[int, int, int, bool, int], str] = {}
         self.clocked = False
+        self.plan = three_operands(netlist)
+        self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist())} if add3 else {}
+        self.module = add3
         body = list(self._groups())
         self.lines = [line for key, name in self.tables.items() for line in self._function(key, name)]
         self.lines += [*body, *self._outputs(), *self._unused()]
@@ -93,7 +98,8 @@ class KernelText:
         vector, stage = f"[{self.width[row] - 1}:0]", self.stage[row]
         is_input = self.op[row] == Op.INPUT
         if not is_input:
-            yield f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}"
+            yield from self._add3(row) if row in self.add3 else (
+                f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",)
         ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
         if not ranks:
             return
@@ -148,6 +154,24 @@ class KernelText:
             negative = total > 1 << (width - 1)
             text += f" - {literal(-total, width)}" if negative else f" + {literal(total, width)}"
         return text.removeprefix(" ") or literal(0, width)
+
+    def _add3(self, row: int) -> Iterable[str]:
+        """An instance of the three-operand adder, and copies of the bits below its chain."""
+        plan, k = self.plan, self.add3[row]
+        width, stage, start = self.width[row], self.stage[row], int(plan.start[k])
+        total, places = int(plan.total[k]), plan.place[k].tolist()
+
+        def operand(place: int, bits: int, low: int) -> str:
+            return literal(total >> low, bits) if place == CONSTANT else self._operand(place, stage, bits, low)
+
+        a, b, c = (operand(place, width - start, start) for place in places)
+        invert = "".join(str(int(n)) for n in plan.negative[k][::-1])
+        own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
+        yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
+        yield (f"  {self.module} #(.WIDTH({width - start}), .INVERT(3'b{invert}), .UNITS({int(plan.units[k])})) v{row}_sum "
+               f"(.a({a}), .b({b}), .c({c}), .y({own}));")
+        if start:
+            yield f"  assign v{row}[{start - 1}:0] = {operand(places[0], start, 0)};"
 
     def _comparison(self, begin: int, stage: int, sign: str) -> str:
         """Both sides in the narrowest common type."""

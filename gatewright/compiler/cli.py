@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,8 +22,8 @@ from gatewright import __version__
 from gatewright.compiler.progress import Steps
 from gatewright.errors import UserError
 
-OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+ERR = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +87,10 @@ def _dump(folder: str | None) -> Callable[[str, str], None] | None:
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"the folder '{folder}' for --dump is in use", remedy="Give a new or empty folder")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder '{folder}' for --dump: {error.strerror}", remedy="Give another one") from None
     count = iter(range(100))
 
     def dump(step: str, text: str) -> None:
@@ -132,20 +134,16 @@ def _print_result(r: Any) -> None:
 
 def cmd_run(o: argparse.Namespace) -> int:
     from gatewright.compiler.data import warn
-    from gatewright.compiler.project import Project
+    from gatewright.compiler.project import Project, write_atomically
     from gatewright.compiler.run import run
+    from gatewright.ir.npz import npz_bytes
 
     outputs, messages = run(Project(Path(o.folder)), o.data)
     warn(messages)
-    target = Path(o.output)
-    try:
-        with open(target, "wb") as file:
-            np.savez(file, **outputs)  # type: ignore[arg-type]
-    except OSError as error:
-        raise UserError(f"cannot write '{target}': {error.strerror}", remedy="Give another path with -o") from None
+    write_atomically(Path(o.output), npz_bytes(outputs))
     if not o.quiet:
         samples = len(next(iter(outputs.values())))
-        OUT.print(f"{samples} samples: {escape(', '.join(outputs))} written to {escape(str(target))}")
+        OUT.print(f"{samples} samples: {escape(', '.join(outputs))} written to {escape(o.output)}")
     return 0
 
 
@@ -307,10 +305,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
+    return int(text)
 
 
 def _compile_arguments(p: argparse.ArgumentParser) -> None:

@@ -38,6 +38,8 @@ def load_data(path: str | Path, graph: Graph) -> DataFile:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
+    except TypeError:
+        raise UserError(f"the data '{path}' are one array, not an .npz file", remedy="Write them with numpy.savez") from None
     except OSError as error:
         raise UserError(f"cannot read the data '{path}': {error.strerror or 'it is no .npz file'}",
                         remedy="Give an .npz file") from None
@@ -60,7 +62,7 @@ def read_arrays(arrays: Mapping[str, Array], path: str, graph: Graph) -> DataFil
                         remedy=f"Name the array '{missing[0]}'" + (" or 'x'" if len(inputs) == 1 else ""))
     _check_samples({**found["in"], **found["out"]}, path)
     unknown = sorted(k for k in arrays if k not in used and k != "type_fields" and not k.endswith("_type"))
-    notes = tuple(f"the array '{key}' in '{path}' belongs to no input or output and is not used" for key in unknown)
+    notes = (f"the arrays {', '.join(unknown)} in '{path}' belong to no input or output and are not used",) if unknown else ()
     floats = frozenset(name for name, (_, exact) in found["out"].items() if not exact)
     return DataFile({k: v for k, (v, _) in found["in"].items()}, {k: v for k, (v, _) in found["out"].items()}, floats, notes)
 
@@ -73,20 +75,33 @@ def _tensor(arrays: Mapping[str, Array], name: str, short: str | None, shape: tu
             if f"{key}_type" not in arrays:
                 raise UserError(f"the array '{key}_raw' has no '{key}_type'", remedy="Add [width, integer bits, signed]")
             used |= {f"{key}_raw", f"{key}_type"}
-            width, integer, _ = (int(v) for v in arrays[f"{key}_type"])
             raw = _shaped(arrays[f"{key}_raw"], f"{key}_raw", shape)
-            return scaled(raw.astype(np.int64), width - integer), True
+            if raw.dtype.kind not in "iu":
+                raise UserError(f"the array '{key}_raw' holds {raw.dtype}, not integers", remedy="Give integer mantissas")
+            return scaled(raw, _frac(arrays[f"{key}_type"], key)), True
         if key in arrays:
             used.add(key)
             values = _shaped(arrays[key], key, shape)
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise UserError(f"the array '{key}' contains NaN or infinity", remedy="Remove those samples")
-            return values, values.dtype.kind in "iub"
+            if values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
+                raise UserError(f"the array '{key}' holds {values.dtype}, not numbers of at most 64 bits",
+                                remedy="Give float64 or integers")
+            if values.dtype.kind == "f":
+                if not np.isfinite(values).all():
+                    raise UserError(f"the array '{key}' contains NaN or infinity", remedy="Remove those samples")
+                return values, False
+            return scaled(values, 0), True
     return None
 
 
+def _frac(fields: Array, key: str) -> int:
+    """Fractional bits of a type given as [width, integer bits, signed]."""
+    if fields.shape != (3,) or fields.dtype.kind not in "iub":
+        raise UserError(f"the array '{key}_type' is not a type", remedy="Write it as [width, integer bits, signed]")
+    return int(fields[0]) - int(fields[1])
+
+
 def scaled(raw: Array, frac: int) -> Array:
-    """raw * 2**-frac, exact: float64 where that holds it, else Fractions."""
+    """raw * 2**-frac for integers, exact: float64 where that holds it, else Fractions."""
     if not raw.size or int(np.abs(raw).max()) < 1 << 53:
         return np.ldexp(raw.astype(np.float64), -frac)
     return elementwise(lambda v: Fraction(int(v)) * Fraction(2) ** -frac, raw)
@@ -131,6 +146,20 @@ def _encoded(expr: ex.Expr, x: Array) -> Codes:
     unique, where = np.unique(x, return_inverse=True)
     table = as_integers(ex.evaluate(expr, [exacts(unique)])).astype(np.int64)
     return np.asarray(table[where].reshape(x.shape))
+
+
+def decode(op: Input, codes: Codes) -> Exacts:
+    """Exact real inputs that the quantiser outside the hardware takes to these codes: what it rounds is the code itself."""
+    assert op.encoding is not None
+    value, e = np.asarray(elementwise(Fraction, codes), object), op.encoding.expr
+    while not isinstance(e, ex.Leaf):
+        if isinstance(e, ex.Affine | ex.Product | ex.Func):
+            if not isinstance(e, ex.Affine) or len(e.terms) != 1 or (e.terms[0][1] == 0).any():
+                raise UserError(f"no real values of input '{op.name}' can be found for its codes", node=op.node,
+                                remedy="Give real inputs with --data")
+            value = np.asarray((value - e.offset) / e.terms[0][1], object)
+        e = e.terms[0][0] if isinstance(e, ex.Affine) else e.x
+    return value
 
 
 def _on_grid(op: Op, x: Array, cast: Cast) -> Codes:

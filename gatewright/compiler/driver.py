@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from gatewright.compiler.passes.integer_functions import IntegerFunctions
 from gatewright.compiler.passes.netlist.common_rows import common_rows
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.fold_constants import fold_constants
+from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.errors import InternalError, UserError
 from gatewright.ir import design as designs
@@ -52,6 +54,9 @@ NetlistPass = Callable[[Netlist], tuple[Netlist, Rows]]
 NETLIST_PASSES: tuple[tuple[str, NetlistPass], ...] = (
     ("fold-constants", fold_constants), ("common-rows", common_rows), ("dead-rows", dead_rows))
 """All passes on the Netlist, in order. Each returns the new Netlist and the new row of every old one."""
+PART_PASSES: tuple[tuple[str, NetlistPass, Callable[[Part], bool]], ...] = (
+    ("fuse-sums", fuse_sums, lambda part: part.adds_three),)
+"""Passes that follow on parts which have what they use."""
 
 CHECK_VECTORS = 32
 """Vectors, besides a few corners, on which the driver checks what every pass promises."""
@@ -78,6 +83,8 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     """Compiles a model. Pure: no file is written. Raises UserError where the model or the options cannot be used."""
     options = options or Options()
     part = load_part(options.part)
+    if not 0 < options.clock_ns < math.inf:
+        raise UserError(f"a clock period of {options.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
     for backend in options.backend:
         if backend not in BACKENDS:
             raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(BACKENDS)}")
@@ -93,11 +100,11 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         graphs.verify(graph)
         checker.graph(step.name, graph, correspondence)
         say(step.name, show_graph(graph))
-    netlist, rows = lower(graph)
+    netlist, rows = lower(graph, 3 if part.adds_three else 2)
     correspondence = correspondence.lowered(rows)
     netlists.verify(netlist)
     say("lower", show_netlist(netlist))
-    for name, netlist_pass in NETLIST_PASSES:
+    for name, netlist_pass in (*NETLIST_PASSES, *((name, step) for name, step, applies in PART_PASSES if applies(part))):
         netlist, moved = netlist_pass(netlist)
         correspondence = correspondence.moved(moved)
         netlists.verify(netlist)

@@ -61,7 +61,7 @@ def inspect_model(path: Path, options: Options) -> Inspection:
 def inspect_project(path: Path) -> Inspection:
     """The model of an output folder, with the options that it was compiled with."""
     project = Project(path)
-    return Inspection(str(project.model_path), _rows(load(project.model_path), project.graph),
+    return Inspection(str(project.model_path), _rows(project.model, project.graph),
                       tuple(project.manifest["notes"]), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,12 @@ class Options:
             try:
                 return Cast.parse(text)
             except ValueError as error:
-                raise UserError(f"{where}: {error}") from None
+                raise UserError(f"{where}: {error}", remedy="docs/usage.md lists the types and modes") from None
 
         return Types(
-            parsed(self.input_type, "--input-type") if self.input_type else None,
+            parsed(self.input_type, "--input-type") if self.input_type is not None else None,
             {k: parsed(v, f"type of input '{k}'") for k, v in self.input_types.items()},
-            parsed(self.output_type, "--output-type") if self.output_type else None,
+            parsed(self.output_type, "--output-type") if self.output_type is not None else None,
             {k: parsed(v, f"type of output '{k}'") for k, v in self.output_types.items()})
 
     def to_json(self) -> dict[str, Any]:
@@ -56,8 +56,23 @@ class Options:
         return Options(**{**values, "outputs": tuple(values["outputs"]), "backend": tuple(values["backend"])})
 
 
-_TOP: dict[str, Any] = {"part": str, "clock": (int, float), "input_type": str, "output_type": str, "outputs": list,
-                        "backend": list, "name": str}
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "input_type": (_text, "a text"),
+    "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"), "backend": (_texts, "a list of texts"),
+    "name": (_text, "a text")}
+"""The keys of a configuration file: what a value has to be, and how to say so."""
 
 
 def with_config(options: Options, path: str | Path) -> Options:
@@ -74,9 +89,14 @@ def with_config(options: Options, path: str | Path) -> Options:
         if key not in _TOP:
             raise UserError(f"the configuration '{path}' has the unknown key '{key}'",
                             remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type and [output.NAME] type")
-        if not isinstance(value, _TOP[key]):
-            raise UserError(f"'{key}' in the configuration '{path}' has the wrong type", remedy="See docs/usage.md")
+        fits, what = _TOP[key]
+        if not fits(value):
+            raise UserError(f"'{key}' in the configuration '{path}' is {value!r}, not {what}",
+                            remedy="Mend the file; docs/usage.md shows one")
     for kind, table in tables.items():
+        if not isinstance(table, dict):
+            raise UserError(f"'{kind}' in the configuration '{path}' is {table!r}, not a table of {kind}s",
+                            remedy=f"Write [{kind}.NAME] type = \"fixed<16,6>\", or {kind}_type for all of them")
         for name, entry in table.items():
             if not isinstance(entry, dict) or set(entry) != {"type"} or not isinstance(entry["type"], str):
                 raise UserError(f"[{kind}.\"{name}\"] in '{path}' must have one key, type",
@@ -85,7 +105,7 @@ def with_config(options: Options, path: str | Path) -> Options:
         values["clock_ns"] = float(values.pop("clock"))
     for key in ("outputs", "backend"):
         if key in values:
-            values[key] = tuple(str(v) for v in values[key])
+            values[key] = tuple(values[key])
     return replace(options, **values, input_types={k: v["type"] for k, v in tables["input"].items()},
                    output_types={k: v["type"] for k, v in tables["output"].items()})
 

@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from gatewright import __version__
 from gatewright.backends import verilog
 from gatewright.backends.part import Part, load_part
 from gatewright.compiler.driver import Compilation
+from gatewright.compiler.frontend.onnx_file import Model, load
 from gatewright.compiler.frontend.values import Quantised
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
@@ -49,10 +50,10 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     texts = verilog.emit(c.design, header)
     vectors = stimulus(c.design.inputs, TESTBENCH_VECTORS, seed=1)
     vectors = {op.name: np.clip(vectors[op.name], op.type.lo.reshape(-1), op.type.hi.reshape(-1)) for op in c.graph.input_ops}
-    rtl = Rtl(c.design.name, tuple(Path(p) for p in verilog.sources(c.design)), c.design.inputs, c.design.outputs,
-              c.design.latency_cycles)
+    sources = verilog.sources(c.design.name, texts)
+    rtl = Rtl(c.design.name, tuple(Path(p) for p in sources), c.design.inputs, c.design.outputs, c.design.latency_cycles)
     texts |= cocotb.testbench(rtl, vectors, c.design.evaluate(vectors))
-    texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c),
+    texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c, sources),
               "correspondence.json": json.dumps({"tensors": dict(c.correspondence.tensors),
                                                  "gone": dict(c.correspondence.gone)}, indent=1) + "\n"}
     files = {path: text.encode() for path, text in texts.items()}
@@ -62,7 +63,7 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     return files | {f"model/{name}": data for name, data in c.imported.model.files.items()}
 
 
-def _manifest(c: Compilation) -> str:
+def _manifest(c: Compilation, sources: Sequence[str]) -> str:
     values = {
         "gatewright": __version__, "sha256": c.sha256,
         "model": {"file": c.imported.model.path.name, "sha256": c.imported.model.sha256, "producer": c.imported.model.producer},
@@ -70,14 +71,20 @@ def _manifest(c: Compilation) -> str:
         "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()},
         "output_casts": {k: str(v) for k, v in c.imported.output_casts.items()},
         "quantisers": {k: [q.tensor, q.factor, q.shift] for k, q in c.imported.quantisers.items()},
-        "logits": dict(c.imported.logits)}
+        "logits": dict(c.imported.logits), "sources": list(sources)}
     return json.dumps(values, indent=1) + "\n"
 
 
 def check_target(folder: Path) -> None:
     """Raises UserError unless `folder` may be written: new, empty, or an earlier output of gatewright."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"'{folder}' is a file", remedy="Give another folder with -o")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UserError(f"the folder '{folder}' is the current one or contains it, so it cannot be replaced as a whole",
+                        remedy="Give another folder with -o")
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise UserError(f"'{there}' is a file", remedy="Give another folder with -o")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"'{there}' may not be written to", remedy="Give another folder with -o")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "design" / MANIFEST).is_file():
         raise UserError(f"the folder '{folder}' is in use and was not made by gatewright", remedy="Give another folder with -o")
 
@@ -87,6 +94,16 @@ def write(c: Compilation, folder: str | Path) -> Project:
     folder = Path(folder)
     check_target(folder)
     files = design_files(c)
+    try:
+        _write_whole(files, folder)
+    except OSError as error:
+        raise UserError(f"cannot write '{error.filename or folder}': {error.strerror}",
+                        remedy="Give another folder with -o") from None
+    return Project(folder)
+
+
+def _write_whole(files: Mapping[str, bytes], folder: Path) -> None:
+    """Writes beside the folder first, so that it appears, or is replaced, in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -104,17 +121,45 @@ def write(c: Compilation, folder: str | Path) -> Project:
             os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Project(folder)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that readers see the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that readers see the old content or the new one, never a part. Raises UserError where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}", remedy="Give another path, or make room") from None
+
+
+T = TypeVar("T")
+
+
+class Damaged(UserError):
+    """An output folder does not hold what gatewright wrote."""
+
+
+def stored(read: Callable[[Project], T]) -> cached_property[T]:
+    """A cached property of a Project, read from disk: whatever is raised on missing or damaged files becomes Damaged."""
+    def checked(project: Project) -> T:
+        try:
+            return read(project)
+        except Damaged:
+            raise
+        except Exception as error:  # json, numpy, zipfile and the parsers of the IR raise many kinds
+            raise Damaged(f"'{project.design_folder}' is damaged, or made by another version of gatewright "
+                          f"({str(error).rstrip('.')})", remedy="Compile the model again into this folder") from error
+
+    checked.__doc__ = read.__doc__
+    return cached_property(checked)
 
 
 @dataclass(frozen=True)
@@ -133,60 +178,52 @@ class Project:
         return self.folder / "design"
 
     def _read(self, name: str) -> bytes:
-        try:
-            return (self.design_folder / name).read_bytes()
-        except OSError as error:
-            raise UserError(f"'{self.design_folder / name}' cannot be read: {error.strerror}",
-                            remedy="Compile the model again into this folder") from None
+        return (self.design_folder / name).read_bytes()
 
-    @cached_property
+    @stored
     def manifest(self) -> dict[str, Any]:
-        try:
-            values: dict[str, Any] = json.loads(self._read(MANIFEST))
-        except ValueError:
-            raise UserError(f"'{self.design_folder / MANIFEST}' is damaged",
-                            remedy="Compile the model again into this folder") from None
+        values: dict[str, Any] = json.loads(self._read(MANIFEST))
         return values
 
-    @cached_property
+    @stored
     def options(self) -> Options:
         return Options.from_json(self.manifest["options"])
 
-    @cached_property
+    @stored
     def part(self) -> Part:
         return load_part(self.options.part)
 
-    @cached_property
+    @stored
     def model_graph(self) -> Graph:
         """The model as written: the specification."""
         return parse_graph(self._read("model.txt").decode())
 
-    @cached_property
+    @stored
     def graph(self) -> Graph:
         """The optimised Graph."""
         return parse_graph(self._read("graph.txt").decode())
 
-    @cached_property
+    @stored
     def design(self) -> Design:
         names = json.loads(self._read("design.json"))["kernels"]
         files = ["design.json", *(f"{n}{suffix}" for n in names for suffix in (".npz", ".stage.npy"))]
         return designs.from_files({name: self._read(name) for name in files})
 
-    @cached_property
+    @stored
     def correspondence(self) -> Correspondence:
         values, arrays = json.loads(self._read("correspondence.json")), npz_arrays(self._read("correspondence.npz"))
         rows = {str(name): arrays[str(i)] for i, name in enumerate(arrays["names"])}
         return Correspondence(values["tensors"], values["gone"], rows)
 
-    @cached_property
+    @stored
     def input_casts(self) -> Mapping[str, Cast]:
         return {k: Cast.parse(v) for k, v in self.manifest["input_casts"].items()}
 
-    @cached_property
+    @stored
     def output_casts(self) -> Mapping[str, Cast]:
         return {k: Cast.parse(v) for k, v in self.manifest["output_casts"].items()}
 
-    @cached_property
+    @stored
     def quantisers(self) -> Mapping[str, Quantised]:
         return {k: Quantised(*v) for k, v in self.manifest["quantisers"].items()}
 
@@ -194,15 +231,31 @@ class Project:
     def model_path(self) -> Path:
         return self.design_folder / "model" / str(self.manifest["model"]["file"])
 
-    @property
+    @stored
+    def model(self) -> Model:
+        """The ONNX model, checked to be the one that was compiled."""
+        model = load(self.model_path)
+        if model.sha256 != self.manifest["model"]["sha256"]:
+            raise ValueError(f"'{self.model_path}' is not the model that was compiled")
+        return model
+
+    @stored
     def rtl(self) -> Rtl:
         """The Verilog in the folder, as the simulators take it."""
-        sources = tuple(self.design_folder / p for p in verilog.sources(self.design))
+        sources = tuple(self.design_folder / p for p in self.manifest["sources"])
+        for source in sources:
+            source.stat()
         return Rtl(self.design.name, sources, self.design.inputs, self.design.outputs, self.design.latency_cycles)
 
     def results(self, kind: str) -> list[dict[str, Any]]:
         """What `DIR/results/` holds of a kind, "verify" or "synth", in the order of the file names."""
-        return [json.loads(f.read_text()) for f in sorted((self.folder / "results").glob(f"{kind}-*.json"))]
+        found = []
+        for file in sorted((self.folder / "results").glob(f"{kind}-*.json")):
+            try:
+                found.append(json.loads(file.read_text(encoding="utf-8")))
+            except ValueError:
+                raise UserError(f"'{file}' is damaged", remedy="Remove it, and verify or synthesise again") from None
+        return found
 
     def add_result(self, kind: str, name: str, values: Mapping[str, Any]) -> None:
         write_atomically(self.folder / "results" / f"{kind}-{name}.json", json.dumps(values, indent=1) + "\n")

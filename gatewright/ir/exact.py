@@ -1,8 +1,10 @@
-"""Exact numbers: rationals (`Fraction`) and sums of rationals times square roots (`Surd`), alone and in object arrays.
+"""Exact numbers: rationals (`Fraction`), sums of rationals times square roots (`Surd`), and values of real functions
+(`Enclosed`), alone and in object arrays.
 
-Batch normalisation brings square roots; everything else in a quantised network is rational. A `Surd` is a sum of
-`coefficient * sqrt(radicand)` whose radicands are pairwise independent (no product of two is a square), so it is
-irrational, never zero, and its floor and sign are found by refining integer square roots until they are decided.
+Batch normalisation brings square roots. A `Surd` is a sum of `coefficient * sqrt(radicand)` whose radicands are pairwise
+independent (no product of two is a square), so it is irrational, never zero, and its floor and sign are found by refining
+integer square roots until they are decided. An `Enclosed` is what exp, tanh and the like make of such numbers
+(reals.py): a real number known by intervals as narrow as wanted. It never is a constant of a model.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.errors import UserError
+
 Exacts = NDArray[Any]
-"""An object array whose elements are `Fraction` or `Surd`."""
+"""An object array whose elements are `Fraction` or `Surd` (values of real functions: or `Enclosed`)."""
+
+MAX_BITS = 1 << 13
+"""Precision at which an `Enclosed` that is still undecided is given up."""
 
 
 class Surd:
@@ -51,12 +58,12 @@ class Surd:
         return other.terms.items() if isinstance(other, Surd) else [(1, Fraction(other))]
 
     def __add__(self, other: Number | int) -> Number:
-        if isinstance(other, np.ndarray):
+        if isinstance(other, np.ndarray | Enclosed):
             return NotImplemented
         return Surd.of([*self.terms.items(), *self._items(other)])
 
     def __mul__(self, other: Number | int) -> Number:
-        if isinstance(other, np.ndarray):
+        if isinstance(other, np.ndarray | Enclosed):
             return NotImplemented
         return Surd.of([(r * s, c * d) for r, c in self.terms.items() for s, d in self._items(other)])
 
@@ -72,16 +79,27 @@ class Surd:
     __radd__, __rmul__ = __add__, __mul__
 
     def inverse(self) -> Number:
-        """1 / self, by multiplying with conjugates until no root is left."""
+        """1 / self, by multiplying with conjugates: each product lies in a field with one root less."""
         if len(self.terms) == 1:
             (radicand, coefficient), = self.terms.items()
             return Surd({radicand: 1 / (coefficient * radicand)})
-        last = max(self.terms)
-        conjugate = Surd({r: -c if r == last else c for r, c in self.terms.items()})
+        conjugate = self._conjugate()
         return conjugate * inverse(self * conjugate)
 
+    def _conjugate(self) -> Surd:
+        """Self under the field automorphism that turns the first root's sign and keeps all roots independent of it."""
+        signs = {1: 1}  # of every product of the roots seen so far
+        turned: dict[int, Fraction] = {}
+        for radicand, coefficient in self.terms.items():
+            known = next((s for product, s in signs.items() if is_square(product * radicand)), None)
+            sign = known or (-1 if len(signs) == 1 else 1)
+            if known is None:
+                signs |= {product * radicand: s * sign for product, s in signs.items()}
+            turned[radicand] = sign * coefficient
+        return Surd(turned)
+
     def __truediv__(self, other: Number | int) -> Number:
-        if isinstance(other, np.ndarray):
+        if isinstance(other, np.ndarray | Enclosed):
             return NotImplemented
         return self * inverse(other)
 
@@ -125,7 +143,7 @@ class Surd:
         return isinstance(other, Surd) and isinstance(self - other, Fraction) and self - other == 0
 
     def __hash__(self) -> int:
-        return hash(round(float(self), 6))
+        return hash(frozenset((c > 0, c * c * r) for r, c in self.terms.items()))
 
     def __float__(self) -> float:
         return float(self.bounds(128)[0])
@@ -134,11 +152,126 @@ class Surd:
         return "+".join(str(c) if r == 1 else f"{c}*sqrt({r})" for r, c in sorted(self.terms.items()))
 
 
+class Enclosed:
+    """A real number given by `enclose(bits)`: rationals lo < value < hi whose distance falls with 2**-bits.
+
+    The interval is open, so lo = 3 says that the floor is 3 or more, and hi = 4 that it is 3 or less. Order, floor and
+    rounding narrow it until they are decided. That ends unless the value is rational and lies just on a boundary, and
+    then it stops with a UserError at MAX_BITS; reals.py says for which functions that cannot happen.
+    """
+
+    __slots__ = ("_known", "enclose")
+
+    def __init__(self, enclose: Callable[[int], tuple[Fraction, Fraction]]) -> None:
+        self.enclose = enclose
+        self._known: tuple[int, tuple[Fraction, Fraction]] = (0, (Fraction(0), Fraction(0)))
+
+    def bounds(self, bits: int) -> tuple[Fraction, Fraction]:
+        if self._known[0] != bits:
+            self._known = bits, self.enclose(bits)
+        return self._known[1]
+
+    def __add__(self, other: Real | int) -> Real:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
+
+        def enclose(bits: int) -> tuple[Fraction, Fraction]:
+            (a, b), (c, d) = self.bounds(bits), enclosure(other, bits)
+            return a + c, b + d
+        return Enclosed(enclose) if other != 0 else self
+
+    def __mul__(self, other: Real | int) -> Real:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
+
+        def enclose(bits: int) -> tuple[Fraction, Fraction]:
+            corners = [x * y for x in self.bounds(bits) for y in enclosure(other, bits)]
+            return min(corners), max(corners)
+        return Enclosed(enclose) if other != 0 else Fraction(0)
+
+    def __neg__(self) -> Enclosed:
+        def enclose(bits: int) -> tuple[Fraction, Fraction]:
+            lo, hi = self.bounds(bits)
+            return -hi, -lo
+        return Enclosed(enclose)
+
+    def __sub__(self, other: Real | int) -> Real:
+        return Fraction(0) if other is self else self + -other
+
+    def __rsub__(self, other: Real | int) -> Real:
+        return -self + other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def inverse(self) -> Enclosed:
+        def enclose(bits: int) -> tuple[Fraction, Fraction]:
+            while bits <= MAX_BITS:
+                lo, hi = self.bounds(bits)
+                if lo > 0 or hi < 0:
+                    return 1 / hi, 1 / lo
+                bits *= 2
+            raise self._undecided()
+        return Enclosed(enclose)
+
+    def __floor__(self) -> int:
+        bits = 64
+        while bits <= MAX_BITS:
+            lo, hi = self.bounds(bits)
+            low = math.floor(lo)
+            if hi <= low + 1:
+                return low
+            bits *= 2
+        raise self._undecided()
+
+    def _undecided(self) -> UserError:
+        return UserError(f"a value in it (about {float(self)!r}) is so close to a boundary that {MAX_BITS} bits do not decide "
+                         f"on which side it lies",
+                         remedy="Put a quantiser between the functions, or change the quantiser's scale slightly")
+
+    def _below(self, other: Real | int) -> bool:
+        return math.floor(self - other) < 0
+
+    def __lt__(self, other: Real | int) -> bool:
+        return other is not self and self._below(other)
+
+    def __ge__(self, other: Real | int) -> bool:
+        return other is self or not self._below(other)
+
+    def __gt__(self, other: Real | int) -> bool:
+        return other is not self and not self._below(other)
+
+    def __le__(self, other: Real | int) -> bool:
+        return other is self or self._below(other)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __float__(self) -> float:
+        return float(self.bounds(128)[0])
+
+
 Number = Fraction | Surd
+Real = Fraction | Surd | Enclosed
+IRRATIONAL = (Surd, Enclosed)
 
 
-def inverse(x: Number | int) -> Number:
-    return x.inverse() if isinstance(x, Surd) else 1 / Fraction(x)
+def enclosure(x: Real | int, bits: int) -> tuple[Fraction, Fraction]:
+    """Rational ends around a number: equal where it is rational."""
+    return x.bounds(bits) if isinstance(x, Surd | Enclosed) else (Fraction(x), Fraction(x))
+
+
+def is_square(n: int) -> bool:
+    return math.isqrt(n) ** 2 == n
+
+
+@overload
+def inverse(x: Number | int) -> Number: ...
+@overload
+def inverse(x: Real | int) -> Real: ...
+def inverse(x: Real | int) -> Real:
+    return x.inverse() if isinstance(x, Surd | Enclosed) else 1 / Fraction(x)
 
 
 def sqrt(x: Fraction) -> Number:
@@ -201,29 +334,28 @@ def abs_(x: Number) -> Number:
 
 def as_integers(values: Exacts) -> Exacts:
     """Python integers of exact numbers known to be integers."""
-    def integer(v: Number) -> int:
-        if isinstance(v, Surd) or v.denominator != 1:
+    def integer(v: Real) -> int:
+        if isinstance(v, IRRATIONAL) or v.denominator != 1:
             raise ValueError(f"{v} is no integer")
         return v.numerator
     return elementwise(integer, values)
 
 
-def round_half_even(x: Number) -> int:
-    twice = x * 2
-    low = math.floor(x)
-    if not isinstance(twice, Surd) and twice.denominator == 1 and x.denominator == 2:  # type: ignore[union-attr]
+def round_half_even(x: Real) -> int:
+    if not isinstance(x, IRRATIONAL) and x.denominator == 2:
+        low = math.floor(x)
         return low + (low & 1)
     return math.floor(x + Fraction(1, 2))
 
 
-def _away(x: Number, toward: bool) -> int:
+def _away(x: Real, toward: bool) -> int:
     """Round to nearest, ties toward zero or away from it."""
     half = Fraction(1, 2)
     up = x < 0 if not toward else x >= 0  # where a tie has to go down in value: use ceil(x - 1/2)
     return -math.floor(-(x - half)) if up else math.floor(x + half)
 
 
-ROUND_NUMBER: dict[str, Callable[[Number], int]] = {
+ROUND_NUMBER: dict[str, Callable[[Real], int]] = {
     "FLOOR": math.floor,
     "CEIL": lambda x: -math.floor(-x),
     "DOWN": lambda x: math.floor(x) if x >= 0 else -math.floor(-x),

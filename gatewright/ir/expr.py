@@ -1,13 +1,15 @@
 """Exact element-wise expressions: what a region of scales, batch norms, activations and quantisers means.
 
-An expression is a function of integer tensors (its leaves), element by element, in exact arithmetic. Four node kinds
-are enough, because every quantiser is a clip of a rounded affine function and a wrap is an affine function of x and
-floor(x):
+An expression is a function of integer tensors (its leaves), element by element, in exact arithmetic. Every quantiser is a
+clip of a rounded affine function, a wrap is an affine function of x and floor(x), and activations are sums and products
+of clips and of the monotone real functions of reals.py:
 
     Leaf(i)                    the i-th input, integer codes
     Affine(terms, offset)      sum of scale * expression, plus offset
     Clip(x, lo, hi)            None: no bound on that side
     Round(x, mode)             a mode of exact.ROUND_NUMBER
+    Product(x, y)              of two functions of one input
+    Func(name, x)              one of reals.FUNCTIONS: a real number, until a Round makes an integer of it
 
 Scales, offsets and bounds are object arrays of exact numbers that broadcast to the region's shape (samples not
 counted).
@@ -17,13 +19,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Surd, elementwise, exacts
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Real, Surd, elementwise, exacts
+from gatewright.ir.exact import unit as common_unit
+from gatewright.ir.reals import FUNCTIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,19 @@ class Round:
     mode: str
 
 
-Expr = Leaf | Affine | Clip | Round
+@dataclass(frozen=True, eq=False)
+class Product:
+    x: Expr
+    y: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Func:
+    name: str
+    x: Expr
+
+
+Expr = Leaf | Affine | Clip | Round | Product | Func
 
 ZERO = exacts(0)
 ONE = exacts(1)
@@ -63,6 +79,7 @@ def affine(x: Expr, scale: Any = ONE, offset: Any = ZERO) -> Expr:
 
 def add(terms: Sequence[tuple[Expr, Exacts]], offset: Exacts = ZERO) -> Expr:
     """Sum of scale * x, plus offset: flattened, terms of the same expression collected, zero terms dropped."""
+    offset = np.asarray(offset, object)
     collected: dict[int, tuple[Expr, Exacts]] = {}
     for x, scale in terms:
         inner = x.terms if isinstance(x, Affine) else ((x, ONE),)
@@ -75,7 +92,7 @@ def add(terms: Sequence[tuple[Expr, Exacts]], offset: Exacts = ZERO) -> Expr:
     kept = tuple((y, s) for y, s in collected.values() if not (s == 0).all())
     if len(kept) == 1 and (kept[0][1] == 1).all() and (offset == 0).all():
         return kept[0][0]
-    return Affine(kept, np.asarray(offset, object))
+    return Affine(kept, offset)
 
 
 def leaves(expr: Expr) -> set[int]:
@@ -88,7 +105,19 @@ def leaves(expr: Expr) -> set[int]:
 def children(expr: Expr) -> list[Expr]:
     if isinstance(expr, Leaf):
         return []
+    if isinstance(expr, Product):
+        return [expr.x, expr.y]
     return [x for x, _ in expr.terms] if isinstance(expr, Affine) else [expr.x]
+
+
+def functions(expr: Expr) -> set[str]:
+    """The names of the real functions in it."""
+    own = {expr.name} if isinstance(expr, Func) else set()
+    return own.union(*(functions(x) for x in children(expr)))
+
+
+def has_product(expr: Expr) -> bool:
+    return isinstance(expr, Product) or any(has_product(x) for x in children(expr))
 
 
 def transform(expr: Expr, array: Callable[[Exacts], Exacts], leaf: Callable[[Leaf], Expr]) -> Expr:
@@ -107,14 +136,50 @@ def transform(expr: Expr, array: Callable[[Exacts], Exacts], leaf: Callable[[Lea
             return add([(visit(x), array(s)) for x, s in e.terms], array(e.offset))
         if isinstance(e, Clip):
             return Clip(visit(e.x), None if e.lo is None else array(e.lo), None if e.hi is None else array(e.hi))
-        return Round(visit(e.x), e.mode)
+        if isinstance(e, Product):
+            return Product(visit(e.x), visit(e.y))
+        return Func(e.name, visit(e.x)) if isinstance(e, Func) else Round(visit(e.x), e.mode)
 
     return visit(expr)
+
+
+def constant_shapes(expr: Expr) -> list[tuple[int, ...]]:
+    """The shapes of all constants."""
+    shapes: list[tuple[int, ...]] = []
+    transform(expr, lambda a: shapes.append(a.shape) or a, lambda leaf: leaf)  # type: ignore[func-returns-value]
+    return shapes
+
+
+def is_uniform(expr: Expr) -> bool:
+    """True where all constants are scalars: the same function for all elements."""
+    return not any(constant_shapes(expr))
 
 
 def substitute(expr: Expr, replacements: dict[int, Expr]) -> Expr:
     """The expression with leaves replaced, by index."""
     return transform(expr, lambda a: a, lambda leaf: replacements.get(leaf.index, leaf))
+
+
+def rewrite(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
+    """The expression with every subexpression, outermost first, for which `new` has one replaced by it."""
+    done: dict[int, Expr] = {}
+
+    def visit(e: Expr) -> Expr:
+        if id(e) not in done:
+            found = new(e)
+            done[id(e)] = found if found is not None else with_children(e, [visit(x) for x in children(e)])
+        return done[id(e)]
+
+    return visit(expr)
+
+
+def with_children(e: Expr, parts: Sequence[Expr]) -> Expr:
+    """The node with other operands."""
+    if isinstance(e, Affine):
+        return add([(x, s) for x, (_, s) in zip(parts, e.terms, strict=True)], e.offset)
+    if isinstance(e, Product):
+        return Product(*parts)
+    return e if isinstance(e, Leaf) else replace(e, x=parts[0])
 
 
 def evaluate(expr: Expr, inputs: Sequence[Any]) -> Exacts:
@@ -138,21 +203,35 @@ def evaluate(expr: Expr, inputs: Sequence[Any]) -> Exacts:
             value = visit(e.x)
             value = value if e.lo is None else np.maximum(value, e.lo)
             return np.asarray(value if e.hi is None else np.minimum(value, e.hi), object)
+        if isinstance(e, Product):
+            return np.asarray(visit(e.x) * visit(e.y), object)
+        if isinstance(e, Func):
+            function = FUNCTIONS[e.name]
+            return elementwise(lambda v: function(Fraction(v) if isinstance(v, int) else v), visit(e.x))
         rounding = ROUND_NUMBER[e.mode]
         return elementwise(lambda v: Fraction(rounding(v)) if not isinstance(v, int) else v, visit(e.x))
 
     return visit(expr)
 
 
+def element(expr: Expr, index: tuple[int, ...], shape: tuple[int, ...]) -> Expr:
+    """The expression at one element of a region of `shape`: all constants scalar."""
+    return transform(expr, lambda a: np.asarray(np.broadcast_to(a, shape)[index], object) if a.shape else a, lambda leaf: leaf)
+
+
 def scalar(expr: Expr, index: tuple[int, ...], shape: tuple[int, ...]) -> Callable[[int], int]:
     """The one-input expression at one element of a region of `shape`, as a function of a Python integer."""
-    picked = transform(expr, lambda a: np.broadcast_to(a, shape)[index] if a.shape else a, lambda leaf: leaf)
+    picked = element(expr, index, shape)
 
-    def at(e: Expr, x: int) -> Number:
+    def at(e: Expr, x: int) -> Real:
         if isinstance(e, Leaf):
             return Fraction(x)
         if isinstance(e, Affine):
             return sum((at(y, x) * _item(s) for y, s in e.terms), _item(e.offset))
+        if isinstance(e, Product):
+            return at(e.x, x) * at(e.y, x)
+        if isinstance(e, Func):
+            return FUNCTIONS[e.name](at(e.x, x))
         if isinstance(e, Clip):
             v = at(e.x, x)
             v = v if e.lo is None or v >= _item(e.lo) else _item(e.lo)
@@ -182,33 +261,30 @@ def match_wrap(expr: Expr) -> Wrapped | None:
     """Recognises x - m * floor((x + h) / m), written in any affine way, for an integer x: exact, not by sampling."""
     if not isinstance(expr, Affine):
         return None
-    floors = [(e, s) for e, s in expr.terms if isinstance(e, Round) and e.mode == "FLOOR" and isinstance(e.x, Affine)]
-    rest = [(e, s) for e, s in expr.terms if all(e is not f for f, _ in floors)]
-    if len(floors) != 1 or not rest or any((s == 0).any() for _, s in rest):
-        return None
-    weight, inner = floors[0][1], floors[0][0].x
-    assert isinstance(inner, Affine)
-    # rest = a * x and inner = x / m + h / m  with  a * m + weight = 0
-    if len(inner.terms) != len(rest):
-        return None
-    slopes = {_key(e): s for e, s in inner.terms}
-    ratios = [np.asarray(slopes[_key(e)] / s, object) for e, s in rest if _key(e) in slopes]
-    if len(ratios) != len(rest) or any((r != ratios[0]).any() for r in ratios):
-        return None
-    # a common unit u makes x = rest / u integer with unit steps: a = u, m = -weight / u
+    for floor, weight in expr.terms:
+        rest = [(e, s) for e, s in expr.terms if e is not floor]
+        if isinstance(floor, Round) and floor.mode == "FLOOR" and rest:
+            found = _wrap(rest, floor.x, weight, expr.offset)
+            if found:
+                return found
+    return None
+
+
+def _wrap(rest: list[tuple[Expr, Exacts]], turns: Expr, weight: Exacts, offset: Exacts) -> Wrapped | None:
+    """The wrap that rest + weight * floor(turns) + offset is, if it is one."""
     unit = rest[0][1] if len(rest) == 1 else ONE
+    if (unit == 0).any():
+        return None
     modulus = np.asarray(-weight / unit, object)
-    if (np.asarray(ratios[0] * unit * modulus, object) != 1).any() or (modulus <= 0).any():
+    if not integers(modulus) or (modulus <= 0).any():
         return None
     x = add([(e, np.asarray(s / unit, object)) for e, s in rest])
-    half = np.asarray(inner.offset * modulus, object)
-    if not (is_integer(x) and integers(modulus) and integers(half)):
-        return None
-    return Wrapped(x, unit, modulus, half, expr.offset)
-
-
-def _key(e: Expr) -> int:
-    return -1 - e.index if isinstance(e, Leaf) else id(e)
+    # floor((floor(y) + h) / m) = floor((y + h) / m) for integers h and m, and may be written either way
+    for inside in (x, x.x) if isinstance(x, Round) and x.mode == "FLOOR" else (x,):
+        half = add([(turns, modulus), (inside, exacts(-1))])
+        if isinstance(half, Affine) and not half.terms and integers(half.offset) and is_integer(x):
+            return Wrapped(x, unit, modulus, half.offset, offset)
+    return None
 
 
 def integers(a: Exacts | None) -> bool:
@@ -222,7 +298,33 @@ def is_integer(expr: Expr) -> bool:
         return integers(expr.offset) and all(integers(s) and is_integer(x) for x, s in expr.terms)
     if isinstance(expr, Clip):
         return is_integer(expr.x) and integers(expr.lo) and integers(expr.hi)
-    return True
+    if isinstance(expr, Product):
+        return is_integer(expr.x) and is_integer(expr.y)
+    return not isinstance(expr, Func)
+
+
+def unit(expr: Expr) -> Exacts | None:
+    """Per element a number of which the expression is an integer multiple for all integer inputs; None if there is none."""
+    if isinstance(expr, Leaf | Round):
+        return ONE
+    if isinstance(expr, Func):
+        return None
+    if isinstance(expr, Product):
+        factors = unit(expr.x), unit(expr.y)
+        return None if factors[0] is None or factors[1] is None else np.asarray(factors[0] * factors[1], object)
+    parts = [expr.offset] if isinstance(expr, Affine) else [b for b in (expr.lo, expr.hi) if b is not None]
+    for x, scale in expr.terms if isinstance(expr, Affine) else [(expr.x, ONE)]:
+        inner = unit(x)
+        if inner is None:
+            return None
+        parts.append(np.asarray(scale * inner, object))
+    found = units(parts)
+    return None if any(u is None for u in found.reshape(-1)) else found
+
+
+def units(parts: Sequence[Exacts]) -> Exacts:
+    """Per element of the broadcast parts the largest number of which all of them are multiples, or None."""
+    return elementwise(lambda *values: common_unit(np.array(values, object)), *parts)
 
 
 Bounds = tuple[Exacts, Exacts]
@@ -238,6 +340,13 @@ def bounds(expr: Expr, inputs: Sequence[Bounds]) -> Bounds:
         return tuple(elementwise(lambda v: Fraction(rounding(v)), b) for b in (lo, hi))  # type: ignore[return-value]
     if isinstance(expr, Clip):
         return tuple(_clip(b, expr.lo, expr.hi) for b in bounds(expr.x, inputs))  # type: ignore[return-value]
+    if isinstance(expr, Func):
+        ends = elementwise(FUNCTIONS[expr.name].interval, *bounds(expr.x, inputs))
+        return elementwise(lambda e: e[0], ends), elementwise(lambda e: e[1], ends)
+    if isinstance(expr, Product):
+        corners = [np.asarray(a * b, object) for a in bounds(expr.x, inputs) for b in bounds(expr.y, inputs)]
+        low, high = (np.asarray(f.reduce(np.broadcast_arrays(*corners)), object) for f in (np.minimum, np.maximum))
+        return (np.asarray(np.maximum(low, ZERO), object), high) if expr.x is expr.y else (low, high)
     lo = hi = expr.offset
     for x, scale in expr.terms:
         a, b = (np.asarray(scale * v, object) for v in bounds(x, inputs))
@@ -246,7 +355,7 @@ def bounds(expr: Expr, inputs: Sequence[Bounds]) -> Bounds:
     if wrap:  # x and floor(x) move together
         a = np.asarray(wrap.offset - wrap.scale * wrap.half, object)
         b = np.asarray(a + wrap.scale * (wrap.modulus - 1), object)
-        lo, hi = np.maximum(lo, np.minimum(a, b)), np.minimum(hi, np.maximum(a, b))
+        lo, hi = (np.asarray(v, object) for v in (np.maximum(lo, np.minimum(a, b)), np.minimum(hi, np.maximum(a, b))))
     return lo, hi
 
 
@@ -273,7 +382,10 @@ def slope(expr: Expr) -> Exacts | None:
                 return None
             total = np.asarray(np.where(total == 0, s, total), object)
         return total
-    return slope(expr.x)
+    if isinstance(expr, Product):
+        return None
+    inner = slope(expr.x)
+    return inner * FUNCTIONS[expr.name].slope if isinstance(expr, Func) and inner is not None else inner
 
 
 def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
@@ -281,7 +393,8 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
 
     Rewrites (each an identity over the given intervals): round(x) = x for integer x; round(clip(x)) = clip(round(x)),
     since rounding is monotone; a * clip(x) + b = clip(a * x + b); clip(clip(x)) is one clip; a bound that the interval
-    of x stays within is dropped; floor((floor(y) + n) / d) = floor((y + n) / d) for integers n and d > 0.
+    of x stays within is dropped, and one that it stays beyond is the value; floor((floor(y) + n) / d) =
+    floor((y + n) / d) for integers n and d > 0.
     """
     done: dict[int, Expr] = {}
 
@@ -297,7 +410,9 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
             return affine_of([(visit(x), s) for x, s in e.terms], e.offset)
         if isinstance(e, Clip):
             return clip(visit(e.x), e.lo, e.hi)
-        return rounded(visit(e.x), e.mode)
+        if isinstance(e, Product):
+            return Product(visit(e.x), visit(e.y))
+        return Func(e.name, visit(e.x)) if isinstance(e, Func) else rounded(visit(e.x), e.mode)
 
     def affine_of(terms: list[tuple[Expr, Exacts]], offset: Exacts) -> Expr:
         if len(terms) == 1 and isinstance(terms[0][0], Clip):
@@ -313,8 +428,10 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
     def rounded(x: Expr, mode: str) -> Expr:
         if is_integer(x):
             return x
+        rounding = ROUND_NUMBER[mode]
+        if isinstance(x, Affine) and not x.terms:
+            return Affine((), elementwise(lambda v: Fraction(rounding(v)), x.offset))
         if isinstance(x, Clip):
-            rounding = ROUND_NUMBER[mode]
             ends = [None if b is None else elementwise(lambda v: Fraction(rounding(v)), b) for b in (x.lo, x.hi)]
             return clip(rounded(x.x, mode), *ends)
         if mode == "FLOOR" and isinstance(x, Affine) and len(x.terms) == 1:
@@ -329,7 +446,13 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
         if isinstance(x, Clip):
             lo, hi = (outer if inner is None else _clip(inner, lo, hi) for outer, inner in ((lo, x.lo), (hi, x.hi)))
             return clip(x.x, lo, hi)
+        if lo is not None and hi is not None:  # where they cross hi wins, also when turned round or dropped
+            lo = np.asarray(np.minimum(lo, hi), object)
         low, high = bounds(x, inputs)
+        if hi is not None and (low >= hi).all():
+            return Affine((), hi)
+        if lo is not None and (high <= lo).all():
+            return Affine((), lo)
         lo = None if lo is None or (low >= lo).all() else lo
         hi = None if hi is None or (high <= hi).all() else hi
         return x if lo is None and hi is None else Clip(x, lo, hi)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.ir.uniform import compact, spread
+
 MAX_WIDTH = 62
 """Widest code in bits: sums and differences of two codes still fit into int64."""
 
@@ -16,7 +18,7 @@ Ints = NDArray[np.int64]
 
 def bits_for(lo: int, hi: int) -> int:
     """Bits of the narrowest integer type that holds `lo..hi`: two's complement where `lo < 0`, at least 1."""
-    return max((-lo - 1).bit_length() + 1, hi.bit_length() + 1) if lo < 0 else max(hi.bit_length(), 1)
+    return max(-lo - 1, hi).bit_length() + 1 if lo < 0 else max(hi.bit_length(), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class FixedArray:
     frac: int
 
     def __post_init__(self) -> None:
+        for bound in ("lo", "hi"):  # numpy's arithmetic makes scalars of arrays of shape ()
+            object.__setattr__(self, bound, np.asarray(getattr(self, bound)))
         if self.lo.shape != self.hi.shape or self.lo.dtype != np.int64 or self.hi.dtype != np.int64:
             raise ValueError("lo and hi must be int64 arrays of one shape")
         if (self.lo > self.hi).any():
@@ -119,7 +123,8 @@ class FixedArray:
 
     @staticmethod
     def full(shape: tuple[int, ...], element: Fixed) -> FixedArray:
-        return FixedArray(np.full(shape, element.lo, np.int64), np.full(shape, element.hi, np.int64), element.frac)
+        lo, hi = (np.broadcast_to(np.int64(b), shape) for b in (element.lo, element.hi))
+        return FixedArray(lo, hi, element.frac)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -138,12 +143,12 @@ class FixedArray:
     @property
     def widths(self) -> Ints:
         """Bits of every element, int64 of the tensor's shape."""
-        def length(x: Ints) -> Ints:  # bit_length of non-negative int64
-            return np.ceil(np.log2(x.astype(np.float64) + 1)).astype(np.int64) if x.max(initial=0) < 1 << 50 else np.vectorize(
-                lambda v: int(v).bit_length(), otypes=[np.int64])(x)
-        signed = self.lo < 0
-        magnitude = np.maximum(length(np.maximum(-self.lo - 1, 0)), length(np.maximum(self.hi, 0)))
-        return np.asarray(np.maximum(magnitude + signed, 1))
+        def length(x: Ints) -> Ints:  # bit_length of non-negative int64: frexp's exponent, of limbs that float64 holds
+            high, low = (np.frexp(limb.astype(np.float64))[1].astype(np.int64) for limb in (x >> 31, x & (1 << 31) - 1))
+            return np.where(high > 0, high + 31, low)
+        lo, hi = compact(self.lo, self.hi)
+        magnitude = np.maximum(length(np.maximum(-lo - 1, 0)), length(np.maximum(hi, 0)))
+        return spread(np.maximum(magnitude + (lo < 0), 1), self.shape)
 
     def __eq__(self, other: object) -> bool:
         return (isinstance(other, FixedArray) and self.frac == other.frac and self.shape == other.shape

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from gatewright.errors import InternalError, UserError
 from gatewright.ir.exact import Exacts
 from gatewright.ir.expr import Expr
-from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
+from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints, bits_for
+from gatewright.ir.uniform import compact, spread
 
 Codes = NDArray[np.int64]
 """Integer codes of a tensor: int64, the samples first, then the tensor's shape."""
@@ -57,12 +58,21 @@ class Op:
 
 def element_type(lo: OBJECT, hi: OBJECT, frac: int, node: str) -> FixedArray:
     """The type with these bounds; refuses what is wider than MAX_WIDTH bits, naming the node."""
+    shape = lo.shape
+    lo, hi = compact(lo, hi)
+    refuse_wide(lo, hi, "its result", node)
+    return FixedArray(spread(lo.astype(np.int64), shape), spread(hi.astype(np.int64), shape), frac)
+
+
+def refuse_wide(lo: OBJECT, hi: OBJECT, what: str, node: str) -> None:
+    """Raises UserError where an element of `lo..hi` is wider than MAX_WIDTH bits."""
     limit = 1 << MAX_WIDTH - 1
-    if lo.size and (lo.min() < -limit or hi.max() >= limit):
-        widest = max(int(-lo.min()).bit_length(), int(hi.max()).bit_length()) + 1
-        raise UserError(f"its result needs {widest} bits, more than the {MAX_WIDTH} that a code can have", node=node,
+    if not lo.size or (lo.min() >= -limit and hi.max() < limit):
+        return
+    widest = max(bits_for(int(a), int(b)) for a, b in zip(lo.reshape(-1), hi.reshape(-1), strict=True))
+    if widest > MAX_WIDTH:
+        raise UserError(f"{what} needs {widest} bits, more than the {MAX_WIDTH} that a code can have", node=node,
                         remedy="Quantise its inputs or weights to fewer bits")
-    return FixedArray(lo.astype(np.int64), hi.astype(np.int64), frac)
 
 
 def typed(op_class: type[Op], name: str, operands: Iterable[Op], node: str, frac: int = 0, **attributes: Any) -> Op:
@@ -184,7 +194,7 @@ class Graph:
         rename = rename or {}
         ops = tuple(ops)
         names = {op.name for op in ops}
-        meanings = {rename.get(k, k): v for k, v in self.meanings.items() if rename.get(k, k) in names}
+        meanings = {k: v for k, v in self.meanings.items() if k in names}  # a renamed tensor may stand for other values
         return Graph(self.name, ops, tuple(replace(o, value=rename.get(o.value, o.value)) for o in self.outputs), meanings)
 
 
@@ -202,18 +212,33 @@ def verify(graph: Graph) -> None:
         for name in op.inputs:
             if name not in seen:
                 raise InternalError(f"{graph.name}: '{op.name}' reads '{name}' before it is assigned")
-        if op.type.size and max(abs(int(op.type.lo.min())), abs(int(op.type.hi.max()))) >= 1 << MAX_WIDTH - 1:
+        if op.type.widths.max(initial=0) > MAX_WIDTH:
             raise InternalError(f"{graph.name}: '{op.name}' is wider than {MAX_WIDTH} bits")
+        if (op.kind == "input") == bool(op.inputs):
+            raise InternalError(f"{graph.name}: '{op.name}' ({op.kind}) has {len(op.inputs)} operands")
         if op.inputs:
-            lo, hi = op.bounds([seen[i].type for i in op.inputs])
+            lo, hi = _bounds(graph, op, [seen[i].type for i in op.inputs])
             if lo.shape != op.type.shape:
                 raise InternalError(f"{graph.name}: '{op.name}' has shape {op.type.shape}, its operands give {lo.shape}")
-            if (op.type.lo < lo).any() or (op.type.hi > hi).any():
+            own_lo, own_hi, lo, hi = compact(op.type.lo, op.type.hi, lo, hi)
+            if (own_lo < lo).any() or (own_hi > hi).any():
                 raise InternalError(f"{graph.name}: '{op.name}' claims {op.type!r}, wider than its operands give")
         seen[op.name] = op
+    if len({o.name for o in graph.outputs}) != len(graph.outputs):
+        raise InternalError(f"{graph.name}: two outputs have one name")
+    for name in graph.meanings:
+        if name not in seen:
+            raise InternalError(f"{graph.name}: a meaning for '{name}', which does not exist")
     for output in graph.outputs:
         if output.value not in seen:
             raise InternalError(f"{graph.name}: output '{output.name}' has no value '{output.value}'")
+
+
+def _bounds(graph: Graph, op: Op, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
+    try:
+        return op.bounds(types)
+    except (ValueError, LookupError, TypeError) as error:
+        raise InternalError(f"{graph.name}: '{op.name}' ({op.kind}) does not fit its operands: {error}") from error
 
 
 def as_python(array: Ints) -> OBJECT:

@@ -151,8 +151,9 @@ class NetlistBuilder:
     UserError, naming the current origin, where a value would be wider than MAX_WIDTH bits.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, arity: int = 2) -> None:
+        """`arity`: how many operands, 2 or 3, one sum is to have: what the target adds in one carry chain."""
+        self.name, self.arity = name, arity
         self._columns = {
             "op": _Column(np.uint8), "imm": _Column(np.int64), "aux": _Column(np.int64), "lo": _Column(np.int64),
             "hi": _Column(np.int64), "origin": _Column(np.int32), "count": _Column(np.int64),

@@ -7,7 +7,8 @@
     }
 
 Names that are not plain are quoted. A type is the shape, the bounds (one number, or a nested list) and the fractional bits.
-Expressions are written $0 (leaf), affine(scale, x, ..., offset), clip(x, lo, hi) and round(MODE, x).
+Expressions are written $0 (leaf), affine(scale, x, ..., offset), clip(x, lo, hi), round(MODE, x), product(x, y) and, for the
+functions of reals.py, exp(x), tanh(x) and so on.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import parse_number
+from gatewright.ir.exact import ROUND_NUMBER, Surd, parse_number
 from gatewright.ir.fixed import FixedArray
 from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output
 from gatewright.ir.ops import OPS
+from gatewright.ir.reals import FUNCTIONS
 
+EXPRS = typing.get_args(ex.Expr)
 _COMMON = {"name", "inputs", "node", "type"}
 
 
@@ -71,7 +75,7 @@ def show_value(value: Any) -> str:
         return "[" + ", ".join(show_value(v) for v in value) + "]"
     if isinstance(value, Encoding):
         return show_expr(value.expr)
-    if isinstance(value, ex.Leaf | ex.Affine | ex.Clip | ex.Round):
+    if isinstance(value, EXPRS):
         return show_expr(value)
     return str(value)
 
@@ -84,37 +88,43 @@ def show_expr(e: ex.Expr) -> str:
         return f"affine({''.join(f'{show_value(s)}, {show_expr(x)}, ' for x, s in e.terms)}{show_value(e.offset)})"
     if isinstance(e, ex.Clip):
         return f"clip({show_expr(e.x)}, {show_value(e.lo)}, {show_value(e.hi)})"
-    return f"round({e.mode}, {show_expr(e.x)})"
+    if isinstance(e, ex.Product):
+        return f"product({show_expr(e.x)}, {show_expr(e.y)})"
+    return f"{e.name}({show_expr(e.x)})" if isinstance(e, ex.Func) else f"round({e.mode}, {show_expr(e.x)})"
 
 
 # -- reading -------------------------------------------------------------------------------------------------------------
 
 _NUMBER = r"-?\d+(?:/\d+)?(?:\*sqrt\(\d+\))?"
-_TOKEN = re.compile(rf'\s*(?:(?P<number>{_NUMBER}(?:\+{_NUMBER})*)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<dots>\.\.)'
+_SPACE = re.compile(r"\s*")
+_TOKEN = re.compile(rf'(?:(?P<number>{_NUMBER}(?:\+{_NUMBER})*)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<dots>\.\.)'
                     r"|(?P<tensor>%[\w.]+|%)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[\[\](){}=:,@$]))")
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self.text, self.position = text, 0
+        self.text = text
+        self.position = self.passed = 0  # where the next token begins, and where the last one ended
         self.kind, self.token = "", ""
+        self.exprs: dict[str, ex.Expr] = {}  # by text: what is written the same is one object again, as passes expect
         self.advance()
 
     def advance(self) -> str:
         """Steps to the next token; returns the one passed."""
-        passed = self.token
+        passed, self.passed = self.token, self.position + len(self.token)
+        space = _SPACE.match(self.text, self.passed)
+        self.position = space.end() if space else self.passed
         match = _TOKEN.match(self.text, self.position)
         if match:
-            self.position = match.end()
             self.kind, self.token = match.lastgroup or "", match.group(match.lastgroup or 0)
-        elif self.text[self.position:].strip():
-            raise self.error(f"unexpected '{self.text[self.position:].strip()[:10]}'")
+        elif self.position < len(self.text):
+            raise self.error(f"unexpected '{self.text[self.position:self.position + 10].split()[0]}'")
         else:
             self.kind, self.token = "end", ""
         return passed
 
-    def error(self, reason: str) -> UserError:
-        line = self.text.count("\n", 0, self.position) + 1
+    def error(self, reason: str, position: int | None = None) -> UserError:
+        line = self.text.count("\n", 0, self.position if position is None else position) + 1
         return UserError(f"the Graph text cannot be read, line {line}: {reason}", remedy="Mend the text")
 
     def expect(self, token: str) -> None:
@@ -163,26 +173,37 @@ class _Reader:
         return self.expr()
 
     def expr(self) -> ex.Expr:
+        begin = self.position
+        found = self.new_expr()
+        return self.exprs.setdefault(self.text[begin:self.passed], found)
+
+    def new_expr(self) -> ex.Expr:
         if self.accept("$"):
             return ex.Leaf(self.integer())
         word = self.advance()
         self.expect("(")
         if word == "round":
             mode = self.advance()
+            if mode not in ROUND_NUMBER:
+                raise self.error(f"no rounding mode is called '{mode}'")
             self.expect(",")
             x = self.expr()
             self.expect(")")
             return ex.Round(x, mode)
         parts = list(self.listed(")", self.value))
-        if word == "clip" and len(parts) == 3:
+        if word == "clip" and len(parts) == 3 and isinstance(parts[0], EXPRS):
             return ex.Clip(parts[0], *(None if p is None else exact_array(p) for p in parts[1:]))
-        if word == "affine" and len(parts) % 2:
+        if word == "affine" and len(parts) % 2 and all(isinstance(x, EXPRS) for x in parts[1::2]):
             pairs = zip(parts[1::2], parts[0:-1:2], strict=True)
             return ex.Affine(tuple((x, exact_array(s)) for x, s in pairs), exact_array(parts[-1]))
-        raise self.error(f"no expression is written '{word}' with {len(parts)} parts")
+        if word == "product" and len(parts) == 2 and all(isinstance(x, EXPRS) for x in parts):
+            return ex.Product(*parts)
+        if word in FUNCTIONS and len(parts) == 1 and isinstance(parts[0], EXPRS):
+            return ex.Func(word, parts[0])
+        raise self.error(f"no expression is written '{word}' with {len(parts)} such parts")
 
     def type(self) -> FixedArray:
-        shape = tuple(int(d) for d in self.value())
+        shape = tuple(as_integer(d) for d in self.value())
         lo = self.value()
         self.expect("..")
         hi = self.value()
@@ -200,11 +221,19 @@ class _Reader:
 
 def int_array(value: Any) -> Any:
     """int64 of a number or nested list of exact integers."""
-    return np.array(_each(value, int), dtype=np.int64)
+    return np.array(_each(value, as_integer), dtype=np.int64)
+
+
+def as_integer(value: Any) -> int:
+    if not isinstance(value, Fraction) or value.denominator != 1:
+        raise ValueError(f"{show_value(value)} is no integer")
+    return value.numerator
 
 
 def exact_array(value: Any) -> Any:
     """Object array of a number or nested list."""
+    if any(not isinstance(v, Fraction | Surd) for v in _flat(value)):
+        raise ValueError(f"no number: {show_value(value)}")
     if not isinstance(value, list):
         return np.asarray(value, object)
     shape: list[int] = []
@@ -234,12 +263,12 @@ def _attribute(hint: Any, value: Any) -> Any:
     text = str(hint)
     if "Encoding" in text:
         return None if value is None else Encoding(value)
-    if isinstance(value, ex.Leaf | ex.Affine | ex.Clip | ex.Round | str):
+    if isinstance(value, (*EXPRS, str)):
         return value
     if hint is int:
-        return int(value)
+        return as_integer(value)
     if text.startswith("tuple[int"):
-        return tuple(int(v) for v in value)
+        return tuple(as_integer(v) for v in value)
     if text.startswith("tuple"):
         return tuple(int_array(v) for v in value)
     return int_array(value)
@@ -248,6 +277,13 @@ def _attribute(hint: Any, value: Any) -> Any:
 def parse(text: str) -> Graph:
     """Reads what `show` writes. Raises UserError with the line."""
     r = _Reader(text)
+    try:
+        return _graph(r)
+    except (ValueError, TypeError, ArithmeticError) as error:  # well written, but no number, type or operation
+        raise r.error(str(error), r.passed) from error
+
+
+def _graph(r: _Reader) -> Graph:
     r.expect("graph")
     name = r.string()
     r.expect("{")
@@ -264,6 +300,8 @@ def parse(text: str) -> Graph:
             meanings[tensor] = r.meaning()
         else:
             ops.append(_op(r))
+    if r.kind != "end":
+        raise r.error(f"'{r.token}' after the end of the graph")
     return Graph(name, tuple(ops), tuple(outputs), meanings)
 
 

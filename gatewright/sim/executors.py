@@ -1,4 +1,4 @@
-"""The second judge: the public executor (qonnx, onnxruntime) beside the exact one; it differs where float32 rounds."""
+"""The second judge: the public executors (qonnx, onnxruntime) beside the exact one; they differ where float32 rounds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ Array = NDArray[Any]
 QONNX = "qonnx.custom_op.general"
 ALIASES = ("onnx.brevitas", "finn.custom_op.general")
 """Domains in which QONNX's operators also come; qonnx itself does not know them all."""
+CHANNELS_LAST = "qonnx.custom_op.channels_last"
+FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+"""numpy has no such type, so onnxruntime takes them only as constants in the file."""
 EXECUTOR_IR_VERSION = 10
 """onnx writes newer files than onnxruntime reads."""
 
@@ -71,24 +74,35 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> li
         trace = judge.run(known, outputs=[tensor])
         first = 0 if trace.is_constant(tensor) else slice(None)  # constants come out the same for every sample
         codes = _codes(node, trace, contexts[tensor][first])
-        source = contexts[node.input[0]][first] if node.input[0] in contexts else None
-        differences += _differences(node, name, trace, codes, source)
+        if (trace.codes(tensor).reshape(codes.shape) != codes).any():
+            read = {i: contexts[i] for i in node.input if i in contexts}
+            differences += _differences(node, name, trace, codes, judge.run({**known, **read}, outputs=[tensor]))
         if not trace.is_constant(tensor):
-            scale, zero = _parameters(node, trace)
+            scale, zero = _grid(node, trace)
             known[tensor] = (codes.astype(object) - zero) * scale
     return differences
 
 
-def _parameters(node: onnx.NodeProto, trace: Trace) -> tuple[Array, Array]:
-    """Scale and zero point of a quantiser (dtype object); 1 and 0 for Floor, Ceil and Round."""
-    scale = trace.exact(node.input[1]) if node.domain == QONNX else np.array(Fraction(1), object)
-    zero = trace.exact(node.input[2]) if len(node.input) > 2 else np.array(Fraction(0), object)
+def _grid(node: onnx.NodeProto, trace: Trace) -> tuple[Array, Array]:
+    """Scale and zero point (dtype object) by which the output of a quantiser is `(code - zero point) * scale`."""
+    one, none = np.array(Fraction(1), object), np.array(Fraction(0), object)
+    if node.domain != QONNX:
+        return one, none
+    if node.op_type == "MultiThreshold":
+        attributes = {a.name: Fraction(a.f) for a in node.attribute}
+        step, bias = attributes.get("out_scale", Fraction(1)), attributes.get("out_bias", Fraction(0))
+        return np.array(step, object), np.array(-bias / step, object)
+    scale = trace.exact(node.input[1])
+    zero = trace.exact(node.input[2]) if len(node.input) > 2 else none
+    if node.op_type == "Trunc" and len(node.input) > 5:
+        out_scale = trace.exact(node.input[4])
+        return out_scale, np.asarray(zero * scale / out_scale, object)
     return scale, zero
 
 
 def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int64]:
     """The executor's codes from its output; float32 keeps it close enough to the grid to see which code is meant."""
-    scale, zero = _parameters(node, trace)
+    scale, zero = _grid(node, trace)
     steps = output / scale.astype(np.float64) + zero.astype(np.float64)
     codes = np.rint(steps)
     if (np.abs(steps - codes) > 2.0**-6).any():
@@ -97,21 +111,12 @@ def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int6
 
 
 def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[np.int64],
-                 source: Array | None) -> list[Difference]:
-    """`source` is what the executor's quantiser read; None where that is an initialiser."""
+                 read: Trace) -> list[Difference]:
+    """`read` is the exact quantiser on what the executor's quantiser read."""
     want = trace.codes(node.output[0]).reshape(codes.shape)
-    if (want == codes).all():
-        return []
-    exact = trace.before_rounding(node.output[0]).reshape(codes.shape)
-    scale, zero = _parameters(node, trace)
-    scale = np.array(Fraction(1), object) if node.op_type == "BipolarQuant" else scale
-    read = trace.float64(node.input[0]) if source is None else source
-    scale, zero, read = (np.broadcast_to(a, codes.shape) for a in (scale, zero, read))
-    found = []
-    for at in map(tuple, np.argwhere(want != codes).tolist()):
-        before = Fraction(read[at].item()) / scale[at] + zero[at]
-        found.append(Difference(node.output[0], name, at, exact[at], int(want[at]), int(codes[at]), before))
-    return found
+    exact, before = (t.before_rounding(node.output[0]).reshape(codes.shape) for t in (trace, read))
+    return [Difference(node.output[0], name, at, exact[at], int(want[at]), int(codes[at]), before[at])
+            for at in map(tuple, np.argwhere(want != codes).tolist())]
 
 
 def _node(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto:
@@ -158,15 +163,19 @@ def _execute(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Ar
 
 def _executable(node: onnx.NodeProto, model: onnx.ModelProto) -> Callable[[dict[str, Array]], None]:
     """Executes one node in a context of tensors: with qonnx where the operator is QONNX's, else with onnxruntime."""
+    if node.domain == CHANNELS_LAST:
+        return _channels_first(node, model)
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
     from qonnx.core.execute_custom_node import execute_custom_node
-    inputs = [name for name in node.input if name]
+    narrow = {i.name: i for i in model.graph.initializer if i.data_type in FOUR_BITS}
+    inputs = [name for name in node.input if name and name not in narrow]
     session: Any = None
 
     def run(context: dict[str, Array]) -> None:
         nonlocal session
         if node.domain == QONNX:
-            execute_custom_node(node, context, model.graph, onnx_opset_version=1)
+            version = 2 if node.op_type == "Trunc" and len(node.input) > 5 else 1
+            execute_custom_node(node, context, model.graph, onnx_opset_version=version)
             return
         if session is None:
             options = SessionOptions()
@@ -183,12 +192,30 @@ def _executable(node: onnx.NodeProto, model: onnx.ModelProto) -> Callable[[dict[
     return refusing
 
 
+def _channels_first(node: onnx.NodeProto, model: onnx.ModelProto) -> Callable[[dict[str, Array]], None]:
+    """As ONNX's own operator on transposed tensors, which is what qonnx does with onnxruntime's optimisations."""
+    plain = deepcopy(node)
+    plain.domain = ""
+    inner = _executable(plain, model)
+    images = node.input[:2] if node.op_type == "Conv" else node.input[:1]
+
+    def run(context: dict[str, Array]) -> None:
+        moved = {name: np.ascontiguousarray(np.moveaxis(context[name], -1, 1)) for name in images}
+        turned = {**context, **moved}
+        inner(turned)
+        context[node.output[0]] = np.ascontiguousarray(np.moveaxis(turned[node.output[0]], 1, -1))
+    return run
+
+
 def _single(node: onnx.NodeProto, model: onnx.ModelProto, context: Mapping[str, Array]) -> onnx.ModelProto:
     """A model of one node, for inputs like those in the context."""
-    given = {name: context[name] for name in node.input if name}
+    stored = [i for i in model.graph.initializer if i.data_type in FOUR_BITS and i.name in node.input]
+    given = {name: context[name] for name in node.input if name and name not in [i.name for i in stored]}
     inputs = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
               for name, array in given.items()]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    opset = [o for o in model.opset_import if o.domain == ""]
-    return helper.make_model(helper.make_graph([node], "node", inputs, outputs), opset_imports=opset,
+    opset = [o for o in model.opset_import if o.domain in ("", node.domain)]
+    if node.domain and node.domain not in [o.domain for o in opset]:
+        opset.append(helper.make_opsetid(node.domain, 1))
+    return helper.make_model(helper.make_graph([node], "node", inputs, outputs, stored), opset_imports=opset,
                              ir_version=EXECUTOR_IR_VERSION)

@@ -55,7 +55,7 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part
     texts = sources if isinstance(sources, Mapping) else _read(sources)
     with tempfile.TemporaryDirectory(prefix="gatewright-synth-") as temporary:
         folder = (work_dir or Path(temporary)).resolve()
-        _prepare(folder, texts, FLOWS[part.family].format(family=part.family, top=top))
+        _prepare(folder, texts, FLOWS[part.family].format(family=part.family, top=top), part.adds_three)
         _run(command, folder, top, progress)
         netlist = _load(folder)
     if progress:
@@ -101,7 +101,8 @@ def _read(files: Sequence[Path]) -> dict[str, str]:
     return texts
 
 
-def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str) -> None:
+def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str, amd_cells: bool) -> None:
+    plain = "" if amd_cells else "-D GATEWRIGHT_PLAIN "  # RTL that was made for an AMD part instantiates that part's cells
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NETLIST).unlink(missing_ok=True)
     lines = []
@@ -109,7 +110,7 @@ def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         if name.endswith((".v", ".sv")):
-            lines.append(f'read_verilog -defer {"-sv " if name.endswith(".sv") else ""}"{name}"')
+            lines.append(f'read_verilog -defer {plain}{"-sv " if name.endswith(".sv") else ""}"{name}"')
     (folder / SCRIPT).write_text("\n".join([*lines, synthesis, f"write_json {NETLIST}", ""]), encoding="utf-8")
 
 

@@ -72,7 +72,7 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, lo: In
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _slot(keys: Any, key: int) -> int:
+def _slot(keys: Any, key: int) -> Any:
     """Where the key is, or the empty place where it belongs."""
     mask = len(keys) - 1
     h = key * np.int64(-7046029254386353131)
@@ -91,7 +91,7 @@ def _key(n1: int, s1: int, g1: int, n2: int, s2: int, g2: int) -> int:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _value(key: int, times: int, lo: Any, hi: Any) -> float:
+def _value(key: int, times: int, lo: Any, hi: Any) -> Any:
     """LUTs that sharing a pair saves: those of its adder, for every occurrence but one."""
     n1, n2, d = key >> 28, (key >> 7) & 0x1FFFFF, (key >> 1) & 63
     low = lo[n1] + (-hi[n2] if key & 1 else lo[n2]) * 2.0**d

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
 from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Rows
@@ -47,7 +48,18 @@ def row_costs(netlist: Netlist, part: Part) -> RowCosts:
         rows = np.flatnonzero((netlist.op == op) & ~fixed).astype(np.int32)
         if len(rows):
             rule(netlist, part, rows, costs)
+    if part.adds_three:
+        _three_operands(netlist, part, costs)
     return costs
+
+
+def _three_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
+    """Sums in one chain of three operands: a LUT per bit, and the way of the saved carry through the LUT below."""
+    plan = three_operands(netlist)
+    chain = netlist.widths[plan.rows] - plan.start
+    costs.lut[plan.rows] = costs.carry_bits[plan.rows] = chain
+    costs.adders[plan.rows] = np.where((plan.place == CONSTANT).any(axis=1), 1, 2)
+    costs.delay_ns[plan.rows] = _add_delay(part, chain) + part.delay["net"] + part.delay["lut"]
 
 
 def _add_delay(part: Part, bits: Ints) -> Floats:

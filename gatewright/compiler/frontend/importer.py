@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.frontend import qonnx, standard
+from gatewright.compiler.frontend import qdq, qonnx, standard
 from gatewright.compiler.frontend.onnx_file import Model, Node, TensorInfo, load
 from gatewright.compiler.frontend.values import (
     Builder,
@@ -23,6 +23,7 @@ from gatewright.compiler.frontend.values import (
     Quantised,
     Value,
     cast_expr,
+    exact_ends,
     expr_unit,
     single_leaf,
 )
@@ -34,6 +35,8 @@ from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+FUNCTION_STEP = Fraction(1, 1 << 16)
+"""The default grid of an output that holds values of a real function."""
 MAX_OUTPUT_BITS = 32
 """Codes of an output without a quantiser are widened up to this to stay exact; beyond, the default grid rounds."""
 
@@ -81,7 +84,7 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
             values[info.name] = _input(builder, info, types, casts)
     for name, array in model.constants.items():
         if name in read:
-            values[name] = standard.as_const(array, name)
+            values[name] = _constant(name, array, nodes)
     users = {name: [n for n in nodes if name in n.inputs] for n in nodes for name in n.outputs}
     for node in nodes:
         _import_node(builder, node, values, users, wanted)
@@ -91,10 +94,28 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts, grids, logits)
 
 
+def _constant(name: str, array: Any, nodes: Sequence[Node]) -> Const:
+    """An initialiser; where it cannot be used, the message names the first node that reads it, and what as."""
+    try:
+        return standard.as_const(array, name)
+    except UserError as error:
+        reader = next((n for n in nodes if name in n.inputs), None)
+        if reader is None:
+            raise
+        place = reader.inputs.index(name)
+        roles = qonnx.PARAMETERS.get(reader.op_type, ())
+        role = f" ({roles[place]})" if place < len(roles) else ""
+        raise UserError(f"its operand '{name}'{role} contains NaN or infinity", node=reader.name, remedy=error.remedy) from None
+
+
 def handler_of(node: Node) -> Handler | None:
     """The handler of a node's type, None where gatewright has none."""
     if node.domain in STANDARD_DOMAINS:
-        return standard.HANDLERS.get(node.op_type)
+        return standard.HANDLERS.get(node.op_type) or qdq.HANDLERS.get(node.op_type)
+    if node.domain == qdq.DOMAIN:
+        return qdq.MICROSOFT.get(node.op_type)
+    if node.domain == qonnx.CHANNELS_LAST:
+        return qonnx.CHANNELS_LAST_HANDLERS.get(node.op_type)
     return qonnx.HANDLERS.get(node.op_type) if node.domain in qonnx.DOMAINS else None
 
 
@@ -130,8 +151,7 @@ def _input(b: Builder, info: TensorInfo, types: Types, casts: dict[str, Cast]) -
     batched = len(info.dims) > 1 and (info.dims[0] or 1) == b.batch
     dims = info.dims[1:] if batched else info.dims
     if any(not d for d in dims):
-        shown = ", ".join("?" if not d else str(d) for d in info.dims)
-        raise UserError(f"input '{info.name}' has the shape [{shown}]: a dimension besides the batch is not fixed",
+        raise UserError(f"input '{info.name}' has the shape {info.shown}: a dimension besides the batch is not fixed",
                         remedy="Export the model with fixed sizes; hardware has no dynamic shapes")
     shape = tuple(int(d) for d in dims if d)
     if np.prod(shape, dtype=object) > 1 << 20:
@@ -215,7 +235,7 @@ def _first(a: Exacts) -> Exacts:
 def _bounds(b: Builder, expr: ex.Expr) -> tuple[Exacts, Exacts]:
     types = {i: b.operand(i).type for i in ex.leaves(expr)}
     count = max(types, default=-1) + 1
-    inputs = [(exacts(types[i].lo), exacts(types[i].hi)) if i in types else (ex.ZERO, ex.ZERO) for i in range(count)]
+    inputs = [exact_ends(types[i]) if i in types else (ex.ZERO, ex.ZERO) for i in range(count)]
     return ex.bounds(expr, inputs)
 
 
@@ -230,12 +250,14 @@ def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     _scales(value.expr, steps)
     finest = min(abs(float(s)) for s in steps)
     frac = int(-np.floor(np.log2(finest)))
+    lo, hi = _bounds(b, value.expr)
     low, high = (math.floor(end * Fraction(2) ** frac) for end in (lo.min(), hi.max()))
     width = bits_for(low, high + 1)
     if width > MAX_WIDTH:
         raise UserError(f"output '{name}' has no quantiser and its elements have no common scale; to tell its values apart "
                         f"takes {width} bits, more than {MAX_WIDTH}", remedy="Choose a type with --output-type")
-    b.notes.append(f"Output '{name}' has no quantiser and its elements have no common scale: it is rounded (half to even) to "
+    why = "holds values of " + " and ".join(names) if (names := sorted(ex.functions(value.expr))) else "has no common scale"
+    b.notes.append(f"Output '{name}' has no quantiser and {why}: it is rounded (half to even) to "
                    f"multiples of 2^{-frac}, so it is off by at most 2^{-frac - 1}; choose a type with --output-type.")
     return Cast(Fixed.of(width, width - frac, low < 0), "RND_CONV")
 
@@ -245,10 +267,13 @@ def _scales(expr: ex.Expr, found: list[Any]) -> None:
         for x, s in expr.terms:
             found += [v for v in s.reshape(-1) if v != 0]
             _scales(x, found)
-    elif not isinstance(expr, ex.Leaf):
-        _scales(expr.x, found)
-    else:
+    elif isinstance(expr, ex.Func):
+        found.append(FUNCTION_STEP)
+    elif isinstance(expr, ex.Leaf):
         found.append(Fraction(1))
+    else:
+        for x in ex.children(expr):
+            _scales(x, found)
 
 
 def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ class Node:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A declared graph input: `dims` has None for a dimension without a number, int otherwise."""
+    """A declared graph input: `dims` has None for a dimension without a number, int otherwise; `shown` is how the file
+    says them."""
 
     name: str
     dims: tuple[int | None, ...]
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def tensor_array(tensor: onnx.TensorProto, node: str | None = None) -> NDArray[A
     except Exception as error:
         raise UserError(f"tensor '{tensor.name}' cannot be read: {error}", node=node,
                         remedy="Export the model again: its data does not fit its shape") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and not re.fullmatch(r"u?int[24]", array.dtype.name):
         return np.asarray(array, np.float64) if array.dtype.kind == "V" else array
     return array
 
@@ -140,9 +143,7 @@ def _build(proto: onnx.ModelProto, path: Path, files: dict[str, bytes]) -> Model
     nodes = [Node(n.name or f"{n.op_type}_{i}", n.op_type, n.domain, tuple(n.input), tuple(n.output),
                   {a.name: _attribute(a, n.name) for a in n.attribute}) for i, n in enumerate(graph.node)]
     nodes = _unique_names(nodes)
-    inputs = tuple(TensorInfo(i.name, tuple(d.dim_value if d.HasField("dim_value") else None
-                                            for d in i.type.tensor_type.shape.dim))
-                   for i in graph.input if i.name not in constants)
+    inputs = tuple(_input(i) for i in graph.input if i.name not in constants)
     opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
     digest = hashlib.sha256()
     for name in sorted(files):
@@ -152,6 +153,12 @@ def _build(proto: onnx.ModelProto, path: Path, files: dict[str, bytes]) -> Model
     _check_outputs(outputs, ordered, inputs, constants)
     return Model(path, digest.hexdigest(), f"{proto.producer_name} {proto.producer_version}".strip(), opset, ordered,
                  inputs, outputs, constants, files)
+
+
+def _input(info: onnx.ValueInfoProto) -> TensorInfo:
+    dims = info.type.tensor_type.shape.dim
+    shown = ", ".join(str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in dims)
+    return TensorInfo(info.name, tuple(d.dim_value if d.HasField("dim_value") else None for d in dims), f"[{shown}]")
 
 
 def _attribute(attribute: onnx.AttributeProto, node: str) -> Any:
@@ -172,7 +179,13 @@ def _unique_names(nodes: list[Node]) -> list[Node]:
 
 def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:
     """Nodes in topological order, the file's order where it is one."""
-    produced = {name for n in nodes for name in n.outputs if name}
+    produced = set(known)
+    for n in nodes:
+        for name in filter(None, n.outputs):
+            if name in produced:
+                raise UserError(f"it writes '{name}', which is an input, an initialiser or another node's result already",
+                                node=n.name, remedy="Export the model again: an ONNX graph assigns every tensor once")
+            produced.add(name)
     for n in nodes:
         for name in n.inputs:
             if name and name not in known and name not in produced:

@@ -13,10 +13,12 @@ import numpy as np
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Number, Surd, as_integers, exacts, inverse, unit
+from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, unit
 from gatewright.ir.fixed import MAX_WIDTH, Cast, FixedArray, Ints
 from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
-from gatewright.ir.ops import Combine, Input, Region, Reshape, Transpose
+from gatewright.ir.ops import Combine, Input, Region, Reshape, Take, Transpose
+from gatewright.ir.ops.shape import taken
+from gatewright.ir.uniform import compact
 
 MAX_CONSTANT_BITS = 24
 """A weight matrix that needs wider integers than this has no quantiser."""
@@ -32,6 +34,8 @@ class Const:
 
     value: Exacts
     integer: bool = False
+    dtype: str = ""
+    """The element type that the file stores, where it stores the tensor: "int8", "uint4", "float32", ..."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +127,7 @@ class Builder:
         used = sorted(ex.leaves(expr))
         hosts = [source for i in used if isinstance(source := self.leaves[i], Host)]
         if hosts:
-            if len(used) > 1 or any(op.name == hosts[0].name for op in self.ops):
+            if len(used) > 1 or shape != hosts[0].index.shape or any(op.name == hosts[0].name for op in self.ops):
                 raise missing_type(hosts[0].name, node)
             return self._encoded_input(hosts[0], expr, used[0], name, node, scale, offset)
         operands = [self.operand(i) for i in used]
@@ -131,7 +135,7 @@ class Builder:
         if not used:
             raise UserError("its result does not depend on the model's inputs once types are known", node=node,
                             remedy="Remove the node from the model")
-        simplified = ex.simplify(local, [(exacts(o.type.lo), exacts(o.type.hi)) for o in operands])
+        simplified = ex.simplify(local, [exact_ends(o.type) for o in operands])
         return self.emit(Region, name, operands, node, scale, offset, expr=simplified, shape=shape)
 
     def operand(self, leaf: int) -> Op:
@@ -155,7 +159,7 @@ class Builder:
         ends = ex.bounds(outside, [(exacts(-ANY_FLOAT), exacts(ANY_FLOAT))])
         if not rounds(outside) or any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ends for v in b.reshape(-1)):
             raise missing_type(host.name, node)
-        lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape).copy() for b in ends)
+        lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape) for b in ends)
         op: Op = Input(name=self.unique(host.name), inputs=(), node=node, type=FixedArray(lo, hi, frac_of(scale)),
                        encoding=Encoding(outside))
         result = self.append(op, to_input(scale), to_input(offset))
@@ -180,6 +184,9 @@ class Builder:
                                scales=(ones,), offset=np.zeros((), np.int64))
             return self.operand(spread.index), scale, offset
         step = expr_unit(data.expr)
+        if step is None and (names := ex.functions(data.expr)):
+            raise UserError(f"its operand holds values of {' and '.join(sorted(names))} that no quantiser follows, so it has "
+                            "no exact integer codes", node=node, remedy="Put a quantiser before this node")
         if step is None:
             raise UserError("its operand is a sum of parts whose scales have no common unit, so it has no exact integer "
                             "codes", node=node, remedy="Put a quantiser before this node")
@@ -191,8 +198,7 @@ class Builder:
     def uniform(self, data: Data, axes: tuple[int, ...], name: str, node: str) -> tuple[Op, Exacts, Exacts]:
         """Like `integer`, with a scale that is the same along `axes` (so that codes can be added along them)."""
         op, scale, offset = self.integer(data, name, node)
-        full = np.broadcast_to(scale, data.shape)
-        if not scale.shape or all((full == np.take(full, [0], axis=a)).all() for a in axes):
+        if same_along(scale, len(data.shape), axes):
             return op, scale, offset
         step = unit(scale)
         if step is None:
@@ -208,21 +214,21 @@ class Builder:
     def move(self, data: Data, op_class: type[Op], attributes: dict[str, Any], name: str, node: str,
              batched: bool) -> Data:
         """The data with its elements moved by a shape operation; commutes with everything element-wise."""
-        if any(self.shape_of(i) != data.shape for i in ex.leaves(data.expr)):
-            op, scale, offset = self.integer(data, name, node)
-            data = replace(data, expr=ex.affine(self.leaf_of(op), scale, offset))
+        data = self.full(data, name, node)
 
         def moved(a: Any) -> Any:
             if op_class is Reshape:
                 return a.reshape(attributes["shape"])
-            return a.transpose(attributes["perm"])
+            return taken(a, attributes["indices"], None) if op_class is Take else a.transpose(attributes["perm"])
 
         def constant(a: Exacts) -> Exacts:
-            return moved(np.broadcast_to(a, data.shape)) if a.shape else a  # type: ignore[no-any-return]
+            return compact(moved(np.broadcast_to(a, data.shape)))[0] if a.shape else a
 
         def leaf(old: ex.Leaf) -> ex.Expr:
             source = self.leaves[old.index]
             if isinstance(source, Host):
+                if op_class is Take:
+                    raise missing_type(source.name, node)
                 self.leaves.append(replace(source, index=moved(source.index),
                                            moves=(*source.moves, (op_class, attributes))))
                 return ex.Leaf(len(self.leaves) - 1)
@@ -230,7 +236,54 @@ class Builder:
             return self.emit(op_class, name, [source], node, constant(meaning.scale), constant(meaning.offset), **attributes)
 
         expr = ex.transform(data.expr, constant, leaf)
-        return Data(expr, moved(np.empty(data.shape)).shape, batched)
+        return Data(expr, moved(np.broadcast_to(np.int64(0), data.shape)).shape, batched)
+
+    def full(self, data: Data, name: str, node: str) -> Data:
+        """The data with every leaf of its full shape: those that are broadcast are repeated."""
+        def leaf(old: ex.Leaf) -> ex.Expr:
+            shape = self.shape_of(old.index)
+            if shape == data.shape:
+                return old
+            source = self.operand(old.index)
+            meaning = self.meanings[source.name]
+            aligned = (1,) * (len(data.shape) - len(shape)) + shape
+            if aligned != shape:
+                source = self.operand(self.emit(Reshape, name, [source], node, meaning.scale, meaning.offset,
+                                                shape=aligned).index)
+            indices = tuple(np.arange(n) if m == n else np.zeros(n, np.int64) for m, n in zip(aligned, data.shape, strict=True))
+            return self.emit(Take, name, [source], node, meaning.scale, meaning.offset, indices=indices)
+
+        if all(self.shape_of(i) == data.shape for i in ex.leaves(data.expr)):
+            return data
+        return replace(data, expr=ex.transform(data.expr, lambda a: a, leaf))
+
+    def take(self, data: Data, indices: tuple[Ints, ...], value: Number, name: str, node: str) -> Data:
+        """Elements by one vector of indices per axis of the sample; where an index is -1, the real number `value`."""
+        if all((i >= 0).all() for i in indices):
+            if all(len(i) == d and (i == np.arange(d)).all() for i, d in zip(indices, data.shape, strict=True)):
+                return data
+            return self.move(data, Take, {"indices": indices}, name, node, data.batched)
+        data = self.full(data, name, node)
+        inside = tuple(np.maximum(i, 0) for i in indices)
+        kept = np.asarray(taken(np.ones(data.shape, np.int64), indices, 0), object)
+        term = single_leaf(data.expr)
+        code = np.asarray((value - term[2]) * elementwise(inverse, term[1]), object) if term and (term[1] != 0).all() else None
+        fill = code.reshape(-1)[0] if code is not None and (code == code.reshape(-1)[0]).all() else None
+        exact = fill is not None and not isinstance(fill, Surd) and fill.denominator == 1
+
+        def constant(a: Exacts) -> Exacts:
+            return compact(taken(np.broadcast_to(a, data.shape), inside, None))[0] if a.shape else a
+
+        def leaf(old: ex.Leaf) -> ex.Expr:
+            source = self.operand(old.index)
+            meaning = self.meanings[source.name]
+            return self.emit(Take, name, [source], node, constant(meaning.scale), constant(meaning.offset), indices=indices,
+                             fill=int(fill) if fill is not None and exact else 0)
+
+        expr = ex.transform(data.expr, constant, leaf)
+        if not exact:  # no code means the value: it goes into the pending expression
+            expr = ex.affine(expr, exacts(kept), np.asarray((1 - kept) * value, object))
+        return Data(expr, tuple(len(i) for i in indices), data.batched)
 
     def leaf_of(self, op: Op) -> ex.Leaf:
         return ex.Leaf(next(i for i, source in enumerate(self.leaves) if source is op))
@@ -272,12 +325,20 @@ class Builder:
         return Graph(self.name, tuple(self.ops), tuple(outputs), self.meanings)
 
 
+def exact_ends(t: FixedArray) -> tuple[Exacts, Exacts]:
+    """The bounds of a type as exact numbers; elements that repeat are there once."""
+    lo, hi = compact(t.lo, t.hi)
+    return exacts(lo), exacts(hi)
+
+
 def rounds(expr: ex.Expr) -> bool:
     """True where the expression is an integer for all real inputs, as far as its structure shows."""
     if isinstance(expr, ex.Affine):
         return ex.integers(expr.offset) and all(ex.integers(s) and rounds(x) for x, s in expr.terms)
     if isinstance(expr, ex.Clip):
         return rounds(expr.x) and ex.integers(expr.lo) and ex.integers(expr.hi)
+    if isinstance(expr, ex.Product):
+        return rounds(expr.x) and rounds(expr.y)
     return isinstance(expr, ex.Round)
 
 
@@ -294,6 +355,11 @@ def expr_unit(expr: ex.Expr) -> Number | None:
     """A number of which the expression is an integer multiple for all integer inputs; None if there is none."""
     if isinstance(expr, ex.Leaf | ex.Round):
         return Fraction(1)
+    if isinstance(expr, ex.Func):
+        return None
+    if isinstance(expr, ex.Product):
+        factors = expr_unit(expr.x), expr_unit(expr.y)
+        return factors[0] * factors[1] if factors[0] is not None and factors[1] is not None else None
     parts: list[Any] = []
     if isinstance(expr, ex.Affine):
         for x, s in expr.terms:
@@ -308,6 +374,18 @@ def expr_unit(expr: ex.Expr) -> Number | None:
             return None
         parts = [np.asarray(inner, object)] + [b for b in (expr.lo, expr.hi) if b is not None]
     return unit(np.concatenate([p.reshape(-1) for p in parts]))
+
+
+def same_along(a: Exacts, rank: int, axes: tuple[int, ...]) -> bool:
+    """True where an array that broadcasts to `rank` dimensions has the same elements all along `axes`."""
+    own = [axis - (rank - a.ndim) for axis in axes]
+    return all(axis < 0 or a.shape[axis] == 1 or bool((a == np.take(a, [0], axis=axis)).all()) for axis in own)
+
+
+def cut(a: Exacts, rank: int, axes: tuple[int, ...]) -> Exacts:
+    """An array that is the same along `axes` of `rank` dimensions, with length 1 there."""
+    index = tuple(slice(0, 1) if k + rank - a.ndim in axes else slice(None) for k in range(a.ndim))
+    return np.asarray(a[index], object)
 
 
 def integer_constant(values: Exacts, what: str, node: str, bits: int = MAX_CONSTANT_BITS) -> Ints:

@@ -7,19 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.lower import function, linear
+from gatewright.compiler.lower import function, linear, select, shape, window
 from gatewright.compiler.lower.sums import Rows
 from gatewright.errors import InternalError
 from gatewright.ir.graph import Graph, Op
 from gatewright.ir.netlist import Netlist, NetlistBuilder
-from gatewright.ir.ops.shape import Move
 
 Lowering = Callable[[Any, list[Rows], NetlistBuilder], Rows]
-
-
-def move(op: Move, operands: list[Rows], b: NetlistBuilder) -> Rows:
-    """Rearranged elements are the same rows."""
-    return op.move(operands[0])
 
 
 LOWERINGS: dict[str, Lowering] = {
@@ -27,21 +21,30 @@ LOWERINGS: dict[str, Lowering] = {
     "reduce_sum": linear.reduce_sum,
     "combine": linear.combine,
     "multiply": linear.multiply,
-    "reshape": move,
-    "transpose": move,
+    "conv": window.conv,
+    "sum_pool": window.sum_pool,
+    "extreme_pool": window.extreme_pool,
+    "reduce_extreme": window.reduce_extreme,
+    "reshape": shape.move,
+    "transpose": shape.move,
+    "take": shape.take,
+    "concat": shape.concat,
     "requant": function.requant,
     "thresholds": function.thresholds,
     "table": function.table,
+    "select": select.select,
+    "extremum": select.extremum,
 }
 
 
-def lower(graph: Graph) -> tuple[Netlist, dict[str, Rows]]:
+def lower(graph: Graph, arity: int = 2) -> tuple[Netlist, dict[str, Rows]]:
     """The Graph as one combinational kernel, and the rows of every tensor's elements (int32 of the tensor's shape).
 
-    Ports are called like the model's inputs and outputs. Raises InternalError on an operation that has no lowering
-    (regions have been replaced by the integer-functions pass).
+    `arity`: operands that the target adds in one carry chain, 2 or 3. Ports are called like the model's inputs and
+    outputs. Raises InternalError on an operation that has no lowering (regions have been replaced by the
+    integer-functions pass).
     """
-    builder = NetlistBuilder(graph.name)
+    builder = NetlistBuilder(graph.name, arity)
     rows: dict[str, Rows] = {}
     for op in graph.ops:
         builder.origin(op.node)

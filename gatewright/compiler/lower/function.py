@@ -10,7 +10,15 @@ from gatewright.compiler.lower.sums import Rows, weighted_sums
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Requant, Table, Thresholds
-from gatewright.ir.ops.function import WRAP
+from gatewright.ir.ops.function import WRAP, round_shift
+
+DIRECT_BITS = 5
+"""Bits below the point up to which half-even rounding is decided by one table: with the bit above, a LUT's six inputs."""
+
+
+def trailing_zeros(x: Ints) -> Ints:
+    """The number of low zero bits of non-zero integers."""
+    return np.round(np.log2((x & -x).astype(np.float64))).astype(np.int64)
 
 
 def flat(values: Any, shape: tuple[int, ...]) -> Ints:
@@ -45,12 +53,33 @@ def rounded(b: NetlistBuilder, x: Rows, mul: Ints, add: Ints, shift: Ints, mode:
     rows = v.copy()
     i = np.flatnonzero(act)  # without a shift there is nothing to round
     v, half, unit = v[i], half[i], unit[i]
-    if mode == "ROUND":  # + half - 1 + the bit that says whether the result would be odd
-        odd = b.bits(v, shift[i], 1, False)
-        rows[i] = b.sum2(v, 0, False, odd, 0, False, half - 1)
-    else:
-        rows[i] = sign_dependent(b, v, half, unit, mode)
+    if mode == "ROUND":
+        result = shifted(b, rows, shift)
+        lo, hi = (round_shift(bound[v], shift[i], mode) for bound in (b.lo, b.hi))
+        result[i] = b.sum2(result[i], 0, False, half_even_carry(b, v, shift[i]), 0, False, bounds=(lo, hi))
+        return result
+    rows[i] = sign_dependent(b, v, half, unit, mode)
     return shifted(b, rows, shift)
+
+
+def half_even_carry(b: NetlistBuilder, v: Rows, shift: Ints) -> Rows:
+    """What rounding half to even adds to v >> shift: 1 above the half, and at the half where that makes the result even.
+
+    A table of the bits below the point and the one above it; many low bits are first reduced to "any of them".
+    """
+    rows = np.empty(len(v), np.int32)
+    for s in np.unique(shift).tolist():
+        i = np.flatnonzero(shift == s)
+        low, known = v[i], s
+        if s > DIRECT_BITS:  # keep three bits: any below the half, the half, the one above
+            some = b.ge(b.bits(low, 0, s - 1, False), b.const(np.ones(len(i), np.int64)))
+            low, known = b.sum2(some, 0, False, b.bits(low, s - 1, 2, False), 1, False), 2
+        else:
+            low = b.bits(low, 0, s + 1, False)
+        codes = np.arange(1 << known + 1)
+        half, rest, odd = codes >> known - 1 & 1, codes & (1 << known - 1) - 1, codes >> known
+        rows[i] = b.table(low, [half & ((rest > 0) | odd)], 0)
+    return rows
 
 
 def sign_dependent(b: NetlistBuilder, v: Rows, half: Ints, unit: Ints, mode: str) -> Rows:
@@ -84,16 +113,24 @@ def shifted(b: NetlistBuilder, v: Rows, shift: Ints) -> Rows:
 
 
 def clipped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
+    """v limited to lo..hi; from below first, so that the upper comparison sees no sign."""
     rows = v.copy()
-    i = np.flatnonzero(b.hi[rows] > hi)
-    if len(i):
-        over = b.ge(rows[i], b.const(hi[i] + 1))
-        rows[i] = b.select(over, b.const(hi[i]), rows[i], bounds=(np.minimum(b.lo[rows[i]], hi[i]), hi[i]))
     i = np.flatnonzero(b.lo[rows] < lo)
     if len(i):
-        inside = b.ge(rows[i], b.const(lo[i]))
+        inside = at_least(b, rows[i], lo[i])
         rows[i] = b.select(inside, rows[i], b.const(lo[i]), bounds=(lo[i], np.maximum(b.hi[rows[i]], lo[i])))
+    i = np.flatnonzero(b.hi[rows] > hi)
+    if len(i):
+        over = at_least(b, rows[i], hi[i] + 1)
+        rows[i] = b.select(over, b.const(hi[i]), rows[i], bounds=(np.minimum(b.lo[rows[i]], hi[i]), hi[i]))
     return rows
+
+
+def at_least(b: NetlistBuilder, v: Rows, constant: Ints) -> Rows:
+    """v >= constant, without the bits of v below the constant's lowest one: they cannot decide."""
+    width = widths(b.lo[v], b.hi[v])
+    skip = np.minimum(np.where(constant == 0, width - 1, trailing_zeros(np.where(constant == 0, 1, constant))), width - 1)
+    return b.ge(shifted(b, v, skip), b.const(constant >> skip))
 
 
 def wrapped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
@@ -121,7 +158,7 @@ def thresholds(op: Thresholds, operands: list[Rows], b: NetlistBuilder) -> Rows:
     element, k = np.nonzero((levels > reach_lo[:, None]) & (levels <= reach_hi[:, None]))
     s = sign[element]
     level = np.where(s > 0, levels[element, k], 1 - levels[element, k])
-    bit = b.ge(x[element], b.const(level)) if len(element) else np.zeros(0, np.int32)
+    bit = at_least(b, x[element], level) if len(element) else np.zeros(0, np.int32)
     imm = base + always + np.bincount(element[s < 0], minlength=len(x))
     return weighted_sums(b, element, bit, s, imm, op.type.lo, op.type.hi).reshape(shape)
 
@@ -130,6 +167,7 @@ def table(op: Table, operands: list[Rows], b: NetlistBuilder) -> Rows:
     shape = op.type.shape
     x = np.array(np.broadcast_to(operands[0], shape)).reshape(-1)
     values = np.broadcast_to(op.values, (*shape, op.values.shape[-1])).reshape(len(x), -1)
-    first, last = b.lo[x] - op.first, b.hi[x] - op.first
-    ids = np.array([b.intern(v[i:j + 1]) for v, i, j in zip(values, first, last, strict=True)], np.int64)
+    # a row's bounds may be wider than the tensor's: entries that are never looked up repeat the ends
+    ids = np.array([b.intern(v[np.clip(np.arange(i, j + 1), 0, len(v) - 1)])
+                    for v, i, j in zip(values, b.lo[x] - op.first, b.hi[x] - op.first, strict=True)], np.int64)
     return b.table(x, ids, b.lo[x], bounds=(op.type.lo.reshape(-1), op.type.hi.reshape(-1))).reshape(shape)

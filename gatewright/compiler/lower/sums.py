@@ -1,4 +1,4 @@
-"""Weighted sums with integer weights, as shifts and two-operand additions.
+"""Weighted sums with integer weights, as shifts and additions of two operands, or of three where the target has such adders.
 
 Pairs of digits that several sums need are built once (compiler/arithmetic/sharing.py); what remains of every sum is a
 balanced tree. Many sums are built at once, level by level, without a loop over outputs.
@@ -17,7 +17,7 @@ from gatewright.ir.netlist import NetlistBuilder
 
 Rows = NDArray[np.int32]
 
-SLACK = 1
+SLACK = 2
 """Additions by which a sum may be deeper than a balanced tree for the sake of sharing."""
 
 
@@ -43,19 +43,21 @@ def _build(b: NetlistBuilder, operands: Ints, shared: Shared) -> tuple[Ints, Int
         depth[first + k] = max(depth[x], depth[y]) + 1
     rows = np.concatenate([operands, np.zeros(len(shared.a), np.int64)])
     for level in range(1, int(depth.max(initial=0)) + 1):
-        k = np.flatnonzero(depth[first:] == level)
-        rows[first + k] = b.sum2(rows[shared.a[k]], 0, False, rows[shared.b[k]], shared.shift[k], shared.negative[k])
+        i = np.flatnonzero(depth[first:] == level)
+        rows[first + i] = b.sum2(rows[shared.a[i]], 0, False, rows[shared.b[i]], shared.shift[i], shared.negative[i])
     return rows, depth
 
 
-def trees(b: NetlistBuilder, out: Ints, row: Ints, shift: Ints, neg: Any, depth: Ints, imm: Ints, lo: Ints,
+def trees(b: NetlistBuilder, out: Any, row: Any, shift: Any, neg: Any, depth: Any, imm: Ints, lo: Ints,
           hi: Ints) -> Rows:
-    """rows[k] = sum of ±(row << shift) over the terms with out == k, plus imm[k], as trees of two-operand sums.
+    """rows[k] = sum of ±(row << shift) over the terms with out == k, plus imm[k], as trees of `b.arity`-operand sums.
 
-    In every round, the terms that are there by then (`depth`) are added in pairs, low ones first.
+    In every round the terms that are there by then (`depth`) are added in groups, low ones first. A constant takes the
+    place of an operand where sums have three, and rides for free where they have two.
     """
     neg = np.asarray(neg, bool)
     result = np.full(len(imm), -1, np.int32)
+    extra = (imm != 0) & (b.arity == 3)
     level = 0
     while len(out):
         waits = depth > level
@@ -63,19 +65,26 @@ def trees(b: NetlistBuilder, out: Ints, row: Ints, shift: Ints, neg: Any, depth:
         out, row, shift, neg, depth, waits = (v[order] for v in (out, row, shift, neg, depth, waits))
         count = np.bincount(out, minlength=len(imm))
         there = np.bincount(out[~waits], minlength=len(imm))
-        position = np.arange(len(out)) - (np.cumsum(count) - count)[out]
-        ready = count[out] <= 2
-        _finish(b, result, out[ready], row[ready], shift[ready], neg[ready], imm, lo, hi)
-        i = np.flatnonzero(~ready & (position % 2 == 0) & (position + 1 < there[out]))
-        j = i + 1
-        common = np.minimum(shift[i], shift[j])
-        both = neg[i] & neg[j]
-        added = b.sum2(row[i], shift[i] - common, neg[i] & ~both, row[j], shift[j] - common, neg[j] & ~both)
-        alone = ~ready
-        alone[i] = alone[j] = False
-        out, row, shift, neg, depth = (np.concatenate(p) for p in (
-            (out[i], out[alone]), (added, row[alone]), (common, shift[alone]), (both, neg[alone]),
-            (np.full(len(i), level + 1), depth[alone])))
+        begin = np.cumsum(count) - count
+        position = np.arange(len(out)) - begin[out]
+        positive = np.bincount(out[~neg], minlength=len(imm)) > 0
+        ready = (count + extra <= b.arity) & (positive | (count < 3))
+        _finish(b, result, ready, begin, count, row, shift, neg, imm, lo, hi)
+        open_ = ~ready[out]
+        groups = there // b.arity
+        rest = there - groups * b.arity
+        pairs = (b.arity == 3) & (rest == 2) & ((count + extra) % 2 == 0)  # an even number of terms takes one pair
+        grouped = groups * b.arity
+        heads = [np.flatnonzero(open_ & (position < grouped[out]) & (position % b.arity == 0))]
+        heads.append(np.flatnonzero(open_ & pairs[out] & (position == grouped[out])))
+        parts = [_add(b, i, size, row, shift, neg) for i, size in zip(heads, (b.arity, 2), strict=True)]
+        alone = open_.copy()
+        for i, size in zip(heads, (b.arity, 2), strict=True):
+            for k in range(size):
+                alone[i + k] = False
+        made = [(out[i], *p, np.full(len(i), level + 1)) for i, p in zip(heads, parts, strict=True)]
+        kept = tuple(v[alone] for v in (out, row, shift, neg, depth))
+        out, row, shift, neg, depth = (np.concatenate(c) for c in zip(*made, kept, strict=True))
         level += 1
     empty = np.flatnonzero(result < 0)
     if len(empty):
@@ -83,21 +92,26 @@ def trees(b: NetlistBuilder, out: Ints, row: Ints, shift: Ints, neg: Any, depth:
     return result
 
 
-def _finish(b: NetlistBuilder, result: Rows, out: Ints, row: Ints, shift: Ints, neg: Any, imm: Ints, lo: Ints,
-            hi: Ints) -> None:
-    """Writes the rows of the outputs that have one or two terms left."""
-    if not len(out):
-        return
-    starts = np.flatnonzero(np.r_[True, out[1:] != out[:-1]])
-    lengths = np.diff(np.r_[starts, len(out)])
-    one, two = starts[lengths == 1], starts[lengths == 2]
-    plain = (shift[one] == 0) & ~neg[one] & (imm[out[one]] == 0)
-    result[out[one[plain]]] = row[one[plain]]
-    one = one[~plain]
-    k = out[one]
-    if len(k):
-        result[k] = b.sum1(row[one], shift[one], neg[one], imm[k], bounds=(lo[k], hi[k]))
-    k = out[two]
-    if len(k):
-        result[k] = b.sum2(row[two], shift[two], neg[two], row[two + 1], shift[two + 1], neg[two + 1], imm[k],
-                           bounds=(lo[k], hi[k]))
+def _add(b: NetlistBuilder, head: Ints, size: int, row: Any, shift: Any, neg: Any) -> tuple[Rows, Ints, Any]:
+    """Sums of `size` terms from each of `head` on: rows, shifts and signs. The lowest term is never subtracted."""
+    members = head[:, None] + np.arange(size)
+    low, flip = shift[head], neg[head]
+    rows = b.sum(np.arange(0, size * len(head) + 1, size), row[members].reshape(-1),
+                 (shift[members] - low[:, None]).reshape(-1), (neg[members] ^ flip[:, None]).reshape(-1))
+    return rows, low, flip
+
+
+def _finish(b: NetlistBuilder, result: Rows, ready: Any, begin: Ints, count: Ints, row: Any, shift: Any, neg: Any,
+            imm: Ints, lo: Ints, hi: Ints) -> None:
+    """Writes the rows of the outputs whose last terms fit one sum."""
+    for size in range(1, b.arity + 1):
+        k = np.flatnonzero(ready & (count == size))
+        if size == 1:
+            first = begin[k]
+            plain = (shift[first] == 0) & ~neg[first] & (imm[k] == 0)
+            result[k[plain]] = row[first[plain]]
+            k = k[~plain]
+        if len(k):
+            members = (begin[k][:, None] + np.arange(size)).reshape(-1)
+            result[k] = b.sum(np.arange(0, size * len(k) + 1, size), row[members], shift[members], neg[members], imm[k],
+                              bounds=(lo[k], hi[k]))

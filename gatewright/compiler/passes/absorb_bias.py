@@ -28,11 +28,13 @@ class AbsorbBias:
         for op in graph.ops:
             source = done.get(op.inputs[0]) if isinstance(op, Requant) else None
             if (isinstance(op, Requant) and isinstance(source, Dense) and source.name not in kept and (op.mul == 1).all()
-                    and op.add.any() and op.add.ndim <= 1 and len(graph.users[source.name]) == 1):
+                    and op.add.any() and op.add.ndim <= 1 and op.type.shape == source.type.shape
+                    and len(graph.users[source.name]) == 1):
                 bias = source.bias + np.broadcast_to(op.add, source.bias.shape)
                 done[source.name] = typed(Dense, source.name, [done[i] for i in source.inputs], source.node,
                                           source.type.frac, weight=source.weight, bias=bias)
                 gone[source.name] = f"carries the constant of '{op.name}'"
                 op = replace(op, add=np.zeros((), np.int64))
             done[op.name] = op
-        return PassResult(graph.with_ops(done.values()), gone=gone)
+        meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
+        return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)

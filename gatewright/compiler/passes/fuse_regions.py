@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
+from gatewright.compiler.passes.exact_ranges import narrowed
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import exacts
 from gatewright.ir.fixed import FixedArray
@@ -29,6 +30,7 @@ class FuseRegions:
         kept = {o.value for o in graph.outputs}
         for op in graph.ops:
             op = rename_inputs(op, renamed)
+            op = narrowed(op, [current[i] for i in op.inputs])
             if isinstance(op, Region):
                 op = self._fused(op, current, graph, kept, gone)
                 if isinstance(op.expr, ex.Leaf) and current[op.inputs[0]].type.shape == op.shape:
@@ -37,6 +39,8 @@ class FuseRegions:
             current[op.name] = op
         used = {i for op in current.values() for i in op.inputs} | {renamed.get(v, v) for v in kept}
         gone = {k: v for k, v in gone.items() if k not in used}
+        gone |= {k: gone[v] for k, v in renamed.items() if v in gone}
+        renamed = {k: v for k, v in renamed.items() if k not in gone}
         ops = [op for op in current.values() if op.name not in gone]
         return PassResult(graph.with_ops(ops, renamed), renamed, gone)
 

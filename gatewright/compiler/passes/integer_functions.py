@@ -1,12 +1,14 @@
 """Replaces every element-wise region by its cheapest exact integer form.
 
 Forms, in the order tried: shift and clip (`Requant` with a power-of-two divisor, an identity of the region's normal
-form), wrap, then for monotone functions with any other scale the cheapest of multiply-add-shift-clip, thresholds and
-table; for other functions of few codes a table. What rests on breakpoints is proven on all of them (see fit.py).
+form), wrap, a choice between two forms where a clip inside bends a line (leaky ReLU, absolute value), then for monotone
+functions with any other scale or real function the cheapest of multiply-add-shift-clip, thresholds and table; for other
+functions of few codes a table, else thresholds. What rests on breakpoints is proven on all of them (see fit.py).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -14,19 +16,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
+from gatewright.compiler.passes.exact_ranges import narrowed
 from gatewright.compiler.passes.fit import fit
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Surd, as_integers, elementwise, exacts, unit
+from gatewright.ir.exact import Exacts, Surd, as_integers, elementwise, exacts, inverse
 from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
 from gatewright.ir.graph import Graph, Op, typed
-from gatewright.ir.ops import Combine, Region, Requant
+from gatewright.ir.ops import Combine, Region, Requant, Select, Thresholds
 from gatewright.ir.ops.function import SATURATE, WRAP
+
+SMALL_TABLE = 1 << 6
+"""A function of so few codes is one look-up table a bit."""
 
 
 @dataclass(frozen=True)
 class IntegerFunctions:
-    """Cases: see the module. The result keeps the region's name; helpers are called name.1, name.2, ..."""
+    """Cases: see the module. The result keeps the region's name; helpers are called name.1, name.2, ..., where free."""
 
     name: ClassVar[str] = "integer-functions"
 
@@ -34,10 +40,10 @@ class IntegerFunctions:
         built: dict[str, Op] = {}
         for op in graph.ops:
             if isinstance(op, Region):
-                for new in Realiser(op, [built[i] for i in op.inputs]).run():
+                for new in Realiser(op, [built[i] for i in op.inputs], frozenset(graph.by_name)).run():
                     built[new.name] = new
             else:
-                built[op.name] = op
+                built[op.name] = narrowed(op, [built[i] for i in op.inputs])
         return PassResult(graph.with_ops(built.values()))
 
 
@@ -47,13 +53,16 @@ class Realiser:
 
     region: Region
     operands: list[Op]
+    taken: frozenset[str]
+    """Names of the Graph's tensors."""
 
     def __post_init__(self) -> None:
         self.ops: list[Op] = []
+        self.ranges = [(exacts(o.type.lo), exacts(o.type.hi)) for o in self.operands]
 
     def run(self) -> list[Op]:
-        last = self.tensor(self.region.expr, top=True)
-        if not self.ops:  # the identity, on a tensor that has to be broadcast or is an output under another name
+        last = self.tensor(self.region.expr)
+        if not self.ops or last.type.shape != self.region.shape:  # the identity of a tensor, or one to be broadcast
             last = self.emit(Combine, [last], scales=(np.ones(self.region.shape, np.int64),), offset=np.zeros((), np.int64))
         final = replace(last, name=self.region.name, type=FixedArray(
             np.maximum(last.type.lo, self.region.type.lo), np.minimum(last.type.hi, self.region.type.hi),
@@ -61,16 +70,16 @@ class Realiser:
         return [*self.ops[:-1], final]
 
     def emit(self, op_class: type[Op], operands: list[Op], **attributes: Any) -> Op:
-        name = f"{self.region.name}.{len(self.ops) + 1}"
+        names = (f"{self.region.name}.{k}" for k in itertools.count(1))
+        name = next(n for n in names if n not in self.taken and all(n != o.name for o in self.ops))
         op = typed(op_class, name, operands, self.region.node, self.region.type.frac, **attributes)
         self.ops.append(op)
         return op
 
-    def tensor(self, e: ex.Expr, top: bool = False) -> Op:
-        """The integer-valued expression as a tensor."""
+    def tensor(self, e: ex.Expr) -> Op:
+        """The integer-valued expression as a tensor, perhaps still to be broadcast."""
         if isinstance(e, ex.Leaf):
-            op = self.operands[e.index]
-            return self.broadcast(op) if top and op.type.shape != self.region.shape else op
+            return self.operands[e.index]
         clip = e if isinstance(e, ex.Clip) else ex.Clip(e, None, None)
         rounding = clip.x.mode if isinstance(clip.x, ex.Round) else None
         source, body = self.source(clip.x.x if isinstance(clip.x, ex.Round) else clip.x)
@@ -80,54 +89,127 @@ class Realiser:
     def source(self, e: ex.Expr) -> tuple[Op, ex.Expr]:
         """One tensor, and the expression as an affine function of it (Leaf(0))."""
         wrap = ex.match_wrap(e)
-        if wrap:
+        if wrap and powers_of_two(wrap.modulus):
             return self.wrap(wrap)
-        if not isinstance(e, ex.Affine):
-            return self.tensor(e), ex.Leaf(0)
+        if ex.functions(e) or not isinstance(e, ex.Affine):
+            return self.one_tensor(e)
         if len(e.terms) > 1:
-            return self.combined(e)
+            return self.bent(e) or self.combined(e)
         if not e.terms:
             return self.operands[0], e
-        (term, scale), = e.terms
-        return self.tensor(term), ex.affine(ex.Leaf(0), scale, e.offset)
+        (term, scale), offset = e.terms[0], e.offset
+        if not ex.is_integer(term) and len(used := ex.leaves(term)) == 1:  # no integers, but a function of one tensor
+            index = used.pop()
+            return self.operands[index], ex.substitute(e, {index: ex.Leaf(0)})
+        op, scale = self.part(term, scale)
+        return op, ex.affine(ex.Leaf(0), scale, offset)
 
-    def broadcast(self, op: Op) -> Op:
-        return self.emit(Combine, [op], scales=(np.ones(self.region.shape, np.int64),), offset=np.zeros((), np.int64))
+    def one_tensor(self, e: ex.Expr) -> tuple[Op, ex.Expr]:
+        """Any function of one integer tensor, or of one linear combination of several, and that tensor: after the roundings
+        inside where that is one, else before them."""
+        try:
+            return self.function_after(e, (ex.Leaf, ex.Round))
+        except UserError:
+            return self.function_after(e, (ex.Leaf,))
+
+    def function_after(self, e: ex.Expr, atom: tuple[type[ex.Expr], ...]) -> tuple[Op, ex.Expr]:
+        """The same, with nodes of the kinds `atom` as the integer tensors."""
+        known: dict[int, tuple[ex.Expr, Exacts]] = {}
+        done: dict[int, ex.Expr] = {}
+
+        def ratio(terms: list[tuple[ex.Expr, Exacts]]) -> Exacts:
+            """What the combination is of the first that was found."""
+            found = {key(x): (x, s) for x, s in terms}
+            if not known:
+                known.update({key(x): (x, ex.ONE if len(terms) == 1 else s) for x, s in terms})
+            if found.keys() != known.keys() or any((known[k][1] == 0).any() for k in known):
+                raise self.several()
+            ratios = [np.asarray(s * elementwise(inverse, known[k][1]), object) for k, (_, s) in found.items()]
+            if any((r != ratios[0]).any() for r in ratios[1:]):
+                raise self.several()
+            return ratios[0]
+
+        def visit(x: ex.Expr) -> ex.Expr:
+            if id(x) not in done:
+                done[id(x)] = rebuilt(x)
+            return done[id(x)]
+
+        def rebuilt(x: ex.Expr) -> ex.Expr:
+            if not isinstance(x, (ex.Affine, *atom)):
+                return ex.with_children(x, [visit(y) for y in ex.children(x)])
+            terms, offset = (x.terms, x.offset) if isinstance(x, ex.Affine) else (((x, ex.ONE),), ex.ZERO)
+            linear = [(y, s) for y, s in terms if isinstance(y, atom)]
+            rest = [(visit(y), s) for y, s in terms if not isinstance(y, atom)]
+            return ex.add([*rest, (ex.Leaf(0), ratio(linear))] if linear else rest, offset)
+
+        f = visit(e)
+        atoms = list(known.values())
+        if not atoms:  # a constant
+            return self.operands[0], f
+        if len(atoms) == 1:
+            return self.tensor(atoms[0][0]), f
+        total, inner = self.combined(ex.Affine(tuple(atoms), ex.ZERO))
+        return total, ex.substitute(f, {0: inner})
+
+    def several(self) -> UserError:
+        return UserError("it joins non-linear functions of several tensors without a quantiser between",
+                         node=self.region.node, remedy="Put a quantiser after each of the functions")
+
+    def bent(self, e: ex.Affine) -> tuple[Op, ex.Expr] | None:
+        """A sum of clips and products of one tensor, where one function of it is better than adding them up."""
+        try:
+            source, f = self.one_tensor(e)
+        except UserError:
+            return None
+        span = source.type.hi - source.type.lo
+        alone = ex.has_product(f) or bend(f, source.type.lo, source.type.hi) is not None or span.max() < SMALL_TABLE
+        return (source, f) if alone else None
+
+    def part(self, e: ex.Expr, scale: Exacts) -> tuple[Op, Exacts]:
+        """scale * e, where e need not be integer, as a tensor and its scale."""
+        if ex.is_integer(e):
+            return self.tensor(e), scale
+        step = ex.unit(e)
+        if step is None:
+            raise self.no_unit()
+        whole = ex.affine(e, elementwise(inverse, step))
+        return self.tensor(ex.simplify(whole, self.ranges)), np.asarray(scale * step, object)
+
+    def no_unit(self) -> UserError:
+        return UserError("it adds tensors whose scales have no common unit, so no exact integer form exists",
+                         node=self.region.node, remedy="Give both branches quantisers with commensurable scales")
 
     def combined(self, body: ex.Affine) -> tuple[Op, ex.Expr]:
         """Several tensors: their integer combination, and what remains of the affine function on it."""
-        sources = [self.tensor(x) for x, _ in body.terms]
-        step = unit(np.concatenate([s.reshape(-1) for _, s in body.terms]))
-        if step is None:
-            raise UserError("it adds tensors whose scales have no common unit, so no exact integer form exists",
-                            node=self.region.node, remedy="Give both branches quantisers with commensurable scales")
-        scales = tuple(as_integers(np.asarray(s / step, object)) for _, s in body.terms)
+        parts = [self.part(x, s) for x, s in body.terms]
+        step = ex.units([s for _, s in parts])
+        if any(u is None for u in step.reshape(-1)):
+            raise self.no_unit()
+        scales = tuple(as_integers(np.asarray(s / step, object)) for _, s in parts)
         widest = max(int(abs(v)).bit_length() for s in scales for v in s.reshape(-1))
         if widest > MAX_WIDTH - 20:
             raise UserError(f"it adds tensors whose scales need a common unit with {widest}-bit factors",
                             node=self.region.node, remedy="Use power-of-two scales, or equal scales, on both branches")
-        total = self.emit(Combine, sources, scales=tuple(s.astype(np.int64) for s in scales),
+        total = self.emit(Combine, [p for p, _ in parts], scales=tuple(self.small(s) for s in scales),
                           offset=np.zeros((), np.int64))
-        return total, ex.affine(ex.Leaf(0), exacts(step), body.offset)
+        return total, ex.affine(ex.Leaf(0), step, body.offset)
 
     def wrap(self, wrap: ex.Wrapped) -> tuple[Op, ex.Expr]:
         """x reduced into -half..modulus-half-1. What is added afterwards goes in before: the same bits, and usually a
         range that is centred on zero."""
-        modulus = {int(v) for v in wrap.modulus.reshape(-1)}
-        if len(modulus) != 1 or (size := modulus.pop()) & (size - 1):
-            raise UserError("it wraps at a number that is no power of two", node=self.region.node,
-                            remedy="Wrap at a power of two, as fixed-point hardware does")
         shift = np.asarray(wrap.offset / wrap.scale, object)
         rest = ex.ZERO
         if not ex.integers(shift):
             shift, rest = ex.ZERO, wrap.offset
         lo = as_integers(np.asarray(shift - wrap.half, object))
-        return (self.requant(self.tensor(wrap.x), ex.ONE, shift, "FLOOR", lo, lo + (size - 1), WRAP),
+        hi = np.asarray(lo + as_integers(wrap.modulus) - 1, object)
+        return (self.requant(self.tensor(wrap.x), ex.ONE, shift, "FLOOR", lo, hi, WRAP),
                 ex.affine(ex.Leaf(0), wrap.scale, rest))
 
-    def function(self, source: Op, f: ex.Expr) -> Op:
-        """A function of one tensor (Leaf(0)) in its cheapest form."""
-        f = ex.simplify(f, [(exacts(source.type.lo), exacts(source.type.hi))])
+    def function(self, source: Op, f: ex.Expr, within: tuple[Ints, Ints] | None = None) -> Op:
+        """A function of one tensor (Leaf(0)) in its cheapest form; `within` bounds of the tensor where only they matter."""
+        low, high = within or (source.type.lo, source.type.hi)
+        f = ex.simplify(f, [(exacts(low), exacts(high))])
         if isinstance(f, ex.Leaf):
             return source
         lo, hi = (f.lo, f.hi) if isinstance(f, ex.Clip) else (None, None)
@@ -138,13 +220,45 @@ class Realiser:
                 isinstance(x, ex.Leaf) for x, _ in body.terms))):
             scale, offset = (body.terms[0][1] if body.terms else ex.ZERO, body.offset) if isinstance(body, ex.Affine) else (
                 ex.ONE, ex.ZERO)
-            if dyadic(scale) and dyadic(offset):
+            if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset):
                 reach = ex.bounds(f, [(exacts(source.type.lo), exacts(source.type.hi))])
                 ends = [as_integers(reach[k] if b is None else b) for k, b in enumerate((lo, hi))]
                 return self.requant(source, scale, offset, mode, ends[0].min() if lo is None else ends[0],
                                     ends[1].max() if hi is None else ends[1], SATURATE)
-        form = fit(f, source.type, self.shape(source, f), self.region.node)
-        return self.emit(form.op_class, [source], **form.attributes)
+        at = bend(body, low, high) if not ex.functions(body) and (high - low).max() >= SMALL_TABLE else None
+        if at is not None:
+            return self.split(source, f, low, high, at)
+        forms = fit(f, source.type, self.shape(source, f), self.region.node, within)
+        ops = [self.emit(form.op_class, [source], **form.attributes) for form in forms]
+        if len(ops) == 1:
+            return ops[0]
+        return self.emit(Combine, ops, scales=(np.ones((), np.int64),) * len(ops), offset=np.zeros((), np.int64))
+
+    def split(self, source: Op, f: ex.Expr, low: Ints, high: Ints, at: int) -> Op:
+        """f in one form below a code and in another from it on."""
+        lower = self.function(source, f, (np.minimum(low, at - 1), np.minimum(high, at - 1)))
+        upper = self.function(source, f, (np.maximum(low, at), np.maximum(high, at)))
+        above = self.emit(Thresholds, [source], sign=np.ones((), np.int64), levels=np.array([at], np.int64),
+                          base=np.zeros((), np.int64))
+        return self.emit(Select, [above, upper, lower])
+
+    def small(self, values: Any) -> Ints:
+        """int64, of shape () where all elements are equal."""
+        a = np.asarray(values, object)
+        first = a.reshape(-1)[0]
+        if (a == first).all():
+            a = np.asarray(first, object)
+        widest = max(int(abs(v)).bit_length() for v in a.reshape(-1))
+        if widest > MAX_WIDTH:
+            raise UserError(f"a constant of {widest} bits does not fit", node=self.region.node,
+                            remedy="Use scales and zero points with fewer significant bits")
+        return a.astype(np.int64)
+
+    def narrow(self, source: Op, scale: Exacts, offset: Exacts) -> bool:
+        """Whether scale * x + offset can be computed before it is rounded: MAX_WIDTH bits, fraction and guard included."""
+        mul, add, shift = over_power_of_two(scale, offset)
+        reach = np.maximum(abs(exacts(source.type.lo)), abs(exacts(source.type.hi)))
+        return bool(np.all(abs(mul) * reach + abs(add) + (1 << shift) < 1 << MAX_WIDTH - 1))
 
     def shape(self, source: Op, f: ex.Expr) -> tuple[int, ...]:
         shapes = [source.type.shape]
@@ -153,13 +267,34 @@ class Realiser:
 
     def requant(self, source: Op, scale: Exacts, offset: Exacts, mode: str, lo: Any, hi: Any, overflow: str) -> Op:
         """round(scale * x + offset), limited, for scale and offset with power-of-two denominators."""
-        def exponent(s: Any, o: Any) -> int:
-            return max(int(s.denominator).bit_length(), int(o.denominator).bit_length()) - 1
+        mul, add, shift = over_power_of_two(scale, offset)
+        return self.emit(Requant, [source], mul=self.small(mul), add=self.small(add), shift=self.small(shift), rounding=mode,
+                         lo=self.small(lo), hi=self.small(hi), overflow=overflow)
 
-        shift = elementwise(exponent, scale, offset)
-        mul, add = (as_integers(elementwise(lambda v, k: v * (1 << k), a, shift)) for a in (scale, offset))
-        return self.emit(Requant, [source], mul=small(mul), add=small(add), shift=small(shift), rounding=mode,
-                         lo=small(lo), hi=small(hi), overflow=overflow)
+
+def key(x: ex.Expr) -> int:
+    return -1 - x.index if isinstance(x, ex.Leaf) else id(x)
+
+
+def bend(f: ex.Expr, lo: Ints, hi: Ints) -> int | None:
+    """The first code of lo..hi, the same for all elements, from which a clip of a line in f acts differently than below."""
+    found: list[int] = []
+
+    def visit(e: ex.Expr) -> None:
+        for x in ex.children(e):
+            visit(x)
+        if not isinstance(e, ex.Clip) or not isinstance(e.x, ex.Leaf | ex.Affine):
+            return
+        terms, offset = (e.x.terms, e.x.offset) if isinstance(e.x, ex.Affine) else (((e.x, ex.ONE),), ex.ZERO)
+        if len(terms) == 1 and isinstance(terms[0][0], ex.Leaf) and not (terms[0][1] == 0).any():
+            slope = elementwise(inverse, terms[0][1])
+            for end in (e.lo, e.hi):
+                at = [] if end is None else [-math.floor(-v) for v in np.asarray((end - offset) * slope, object).reshape(-1)]
+                if at and len(set(at)) == 1 and lo.min() < at[0] <= hi.max():
+                    found.append(at[0])
+
+    visit(f)
+    return min(found, default=None)
 
 
 def dyadic(a: Exacts) -> bool:
@@ -167,12 +302,16 @@ def dyadic(a: Exacts) -> bool:
     return all(not isinstance(v, Surd) and v.denominator & (v.denominator - 1) == 0 for v in a.reshape(-1))
 
 
-def small(values: Any) -> Ints:
-    """int64, of shape () where all elements are equal."""
-    a = np.asarray(values, object)
-    first = a.reshape(-1)[0]
-    if (a == first).all():
-        a = np.asarray(first, object)
-    if any(abs(int(v)) >= 1 << MAX_WIDTH for v in a.reshape(-1)):
-        raise UserError(f"a constant of {math.ceil(math.log2(max(abs(int(v)) for v in a.reshape(-1))))} bits does not fit")
-    return a.astype(np.int64)
+def over_power_of_two(scale: Exacts, offset: Exacts) -> tuple[Exacts, Exacts, Exacts]:
+    """Integers (mul, add, shift) with scale = mul / 2**shift and offset = add / 2**shift, the least shift there is."""
+    def exponent(s: Any, o: Any) -> int:
+        return max(int(s.denominator).bit_length(), int(o.denominator).bit_length()) - 1
+
+    shift = elementwise(exponent, scale, offset)
+    mul, add = (as_integers(elementwise(lambda v, k: v * (1 << k), a, shift)) for a in (scale, offset))
+    return mul, add, shift
+
+
+def powers_of_two(values: Exacts) -> bool:
+    """True where every element, a positive integer, is a power of two."""
+    return all(int(v) & (int(v) - 1) == 0 for v in values.reshape(-1))

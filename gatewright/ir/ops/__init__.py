@@ -5,12 +5,16 @@ from gatewright.ir.ops.function import Requant, Table, Thresholds
 from gatewright.ir.ops.linear import Combine, Dense, Multiply, ReduceSum
 from gatewright.ir.ops.port import Input
 from gatewright.ir.ops.region import Region
-from gatewright.ir.ops.shape import Reshape, Transpose
+from gatewright.ir.ops.select import Extremum, Select
+from gatewright.ir.ops.shape import Concat, Reshape, Take, Transpose
+from gatewright.ir.ops.window import Conv, ExtremePool, ReduceExtreme, SumPool
 
-__all__ = ["OPS", "Combine", "Dense", "Input", "Multiply", "ReduceSum", "Region", "Requant", "Reshape", "Table",
-           "Thresholds", "Transpose"]
+__all__ = ["OPS", "Combine", "Concat", "Conv", "Dense", "ExtremePool", "Extremum", "Input", "Multiply", "ReduceExtreme",
+           "ReduceSum", "Region", "Requant", "Reshape", "Select", "SumPool", "Table", "Take", "Thresholds",
+           "Transpose"]
 
 OPS: dict[str, type[Op]] = {
     op.kind: op
-    for op in (Input, Dense, ReduceSum, Combine, Multiply, Reshape, Transpose, Region, Requant, Thresholds, Table)
+    for op in (Input, Dense, ReduceSum, Combine, Multiply, Conv, SumPool, ExtremePool, ReduceExtreme,
+               Reshape, Transpose, Take, Concat, Region, Requant, Thresholds, Table, Select, Extremum)
 }

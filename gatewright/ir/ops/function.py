@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from gatewright.ir.exact import ROUND_NUMBER
 from gatewright.ir.fixed import FixedArray, Ints
-from gatewright.ir.graph import OBJECT, Codes, Op, as_python
+from gatewright.ir.graph import OBJECT, Codes, Op, as_python, refuse_wide
+from gatewright.ir.ops.linear import with_samples
 
 SATURATE, WRAP = "SAT", "WRAP"
 
@@ -58,16 +60,23 @@ class Requant(Op):
     kind = "requant"
 
     def _inner(self, x: FixedArray) -> tuple[OBJECT, OBJECT]:
+        """Bounds before the limit. Refuses what int64 and the hardware's 62 bits could not compute on the way."""
         a, b = (as_python(self.mul) * as_python(v) + as_python(self.add) for v in (x.lo, x.hi))
-        ends = []
-        for v in (np.minimum(a, b), np.maximum(a, b)):
-            v, shift = np.broadcast_arrays(np.asarray(v, object), as_python(self.shift))
-            # the interpreter works in int64; element_type has refused anything near that limit
-            ends.append(round_shift(v.astype(np.int64), shift.astype(np.int64), self.rounding).astype(object))
-        return ends[0], ends[1]
+        lo, hi, shift, add = np.broadcast_arrays(*(np.asarray(v, object) for v in (
+            np.minimum(a, b), np.maximum(a, b), as_python(self.shift), as_python(self.add))))
+        most = np.maximum(hi if self.rounding == "FLOOR" else hi + (1 << shift) - 1, 1 << shift)
+        least, most = (np.asarray(v, object) for v in (np.minimum(lo, lo - add), np.maximum(most, hi - add)))
+        refuse_wide(least, most, "multiplying, adding and rounding", self.node)
+        lo, hi = (round_shift(v.astype(np.int64), shift.astype(np.int64), self.rounding) for v in (lo, hi))
+        return lo.astype(object), hi.astype(object)
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
-        lo, hi = self._inner(types[0])
+        span = np.asarray(self.hi - self.lo)
+        if self.rounding not in ROUND_NUMBER or (self.shift < 0).any() or (span < 0).any() or (
+                self.overflow == WRAP and (span & (span + 1)).any()):
+            raise ValueError("an unknown rounding mode, a negative shift, or an impossible range")
+        x, = types
+        lo, hi = self._inner(x)
         low, high = as_python(self.lo), as_python(self.hi)
         if self.overflow == SATURATE:
             return (np.asarray(np.minimum(np.maximum(lo, low), high), object),
@@ -76,8 +85,7 @@ class Requant(Op):
         return np.asarray(np.where(fits, lo, low), object), np.asarray(np.where(fits, hi, high), object)
 
     def compute(self, operands: list[Codes]) -> Codes:
-        x, = operands
-        v = x
+        v = with_samples(operands[0], len(self.type.shape))
         if (self.mul != 1).any():
             v = v * self.mul
         if self.add.any():
@@ -115,15 +123,17 @@ class Thresholds(Op):
         return np.asarray(((x * self.sign)[..., None] >= self.levels).sum(axis=-1), object) + as_python(self.base)
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
+        if (np.abs(self.sign) != 1).any() or (np.diff(self.levels) < 0).any():
+            raise ValueError("a sign that is not 1 or -1, or levels that do not ascend")
         ends = [self._count(b) for b in (types[0].lo, types[0].hi)]
         return np.asarray(np.minimum(*ends), object), np.asarray(np.maximum(*ends), object)
 
     def compute(self, operands: list[Codes]) -> Codes:
-        x, = operands
+        x = with_samples(operands[0], len(self.type.shape))
         x = x * self.sign if (self.sign != 1).any() else x
         if self.levels.ndim == 1:
             return np.asarray(np.searchsorted(self.levels, x, side="right") + self.base)
-        total = np.broadcast_to(self.base, x.shape).copy()
+        total = np.broadcast_to(self.base, (len(x), *self.type.shape)).copy()
         for k in range(self.levels.shape[-1]):
             total += x >= self.levels[..., k]
         return total
@@ -142,19 +152,21 @@ class Table(Op):
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         x, = types
-        values = np.broadcast_to(self.values, (*x.shape, self.values.shape[-1]))
-        codes = self.first + np.arange(values.shape[-1])
+        if (x.lo < self.first).any() or (x.hi >= self.first + self.values.shape[-1]).any():
+            raise ValueError("the table does not hold every code of its operand")
+        codes = self.first + np.arange(self.values.shape[-1])
         reached = (codes >= x.lo[..., None]) & (codes <= x.hi[..., None])
         big = np.iinfo(np.int64)
-        return (np.where(reached, values, big.max).min(axis=-1).astype(object),
-                np.where(reached, values, big.min).max(axis=-1).astype(object))
+        return (as_python(np.asarray(np.where(reached, self.values, big.max).min(axis=-1))),
+                as_python(np.asarray(np.where(reached, self.values, big.min).max(axis=-1))))
 
     def compute(self, operands: list[Codes]) -> Codes:
-        x, = operands
+        x = with_samples(operands[0], len(self.type.shape))
         if self.values.ndim == 1:
             return self.values[x - self.first]
-        values = np.broadcast_to(self.values, (*x.shape, self.values.shape[-1]))
-        return np.take_along_axis(values, (x - self.first)[..., None], axis=-1)[..., 0]
+        shape = (len(x), *self.type.shape)
+        values = np.broadcast_to(self.values, (*shape, self.values.shape[-1]))
+        return np.take_along_axis(values, np.broadcast_to(x - self.first, shape)[..., None], axis=-1)[..., 0]
 
     def show_form(self) -> str:
         return f"table of {self.values.shape[-1]}"

@@ -58,7 +58,7 @@ class ReduceSum(Op):
 
     def compute(self, operands: list[Codes]) -> Codes:
         x, = operands
-        return np.asarray(x.sum(axis=tuple(a + 1 for a in self.axes), keepdims=bool(self.keepdims)))
+        return np.asarray(x.sum(axis=tuple(a % (x.ndim - 1) + 1 for a in self.axes), keepdims=bool(self.keepdims)))
 
 
 def with_samples(x: Codes, rank: int) -> Codes:

@@ -7,7 +7,7 @@ happens only where the model says so: in quantisers. `numbers` are exact numbers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,12 @@ from onnx import numpy_helper
 from gatewright.errors import UserError
 from gatewright.sim.judge import tensor
 from gatewright.sim.judge.integers import IntArray
-from gatewright.sim.judge.numbers import FLOAT32, FLOAT64, Number, Surd, nearest_float
-from gatewright.sim.judge.operators import CUSTOM, CUSTOM_DOMAINS, OPERATORS, Call, from_initializer
+from gatewright.sim.judge.numbers import FLOAT32, FLOAT64, Irrational, Number, Surd, nearest_float
+from gatewright.sim.judge.operators import DOMAINS, Call, from_initializer, known_operators
+from gatewright.sim.judge.reals import Real, Undecided
 from gatewright.sim.judge.tensor import Tensor
 
-__all__ = ["Judge", "Number", "Quantiser", "Surd", "Trace"]
+__all__ = ["Irrational", "Judge", "Number", "Quantiser", "Real", "Surd", "Trace", "Undecided"]
 
 Array = NDArray[Any]
 
@@ -50,11 +51,17 @@ class Trace:
         """The tensors that were asked for: the graph's outputs, with the logits in place of a final Softmax."""
         self._nodes = nodes
         self._tensors: dict[str, Tensor] = {}
+        self._types: dict[str, int | None] = {}
         self._rounded: dict[str, tuple[IntArray, Tensor]] = {}
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._tensors.pop(name, None)
+            self._rounded.pop(name, None)
 
     @property
     def quantisers(self) -> tuple[Quantiser, ...]:
-        """Every Quant, BipolarQuant, Floor, Ceil and Round that was evaluated, in the order of the file."""
+        """Every quantiser, Floor, Ceil and Round that was evaluated, in the order of the file."""
         return tuple(Quantiser(name, self._nodes[name]) for name in self._rounded)
 
     def node_of(self, name: str) -> str | None:
@@ -62,19 +69,26 @@ class Trace:
         return self._nodes.get(name)
 
     def codes(self, name: str) -> NDArray[np.int64]:
-        """What a quantiser rounded to: for Quant before the zero point is subtracted, for BipolarQuant +1 or -1."""
+        """What a quantiser rounded to: for Quant before the zero point is subtracted, for BipolarQuant +1 or -1.
+
+        For QuantizeLinear, Trunc and the QLinear operators: the integer with its zero point; for MultiThreshold: how many
+        thresholds are reached.
+        """
         codes, before = self._quantiser(name)
         if codes.dtype != np.int64:
             raise UserError(f"a code of '{name}' does not fit into 64 bits", node=self._nodes[name])
         return np.asarray(self._present(codes, before), np.int64)
 
     def before_rounding(self, name: str) -> Array:
-        """What a quantiser rounded (dtype object): for Quant `x / scale + zero point`, before the clamp."""
+        """What a quantiser rounded (dtype object): `x / scale + zero point`, before the clamp.
+
+        QuantizeLinear adds the zero point after rounding, so at a tie an odd zero point decides differently than here.
+        """
         before = self._quantiser(name)[1]
         return self._present(before.values, before)
 
     def exact(self, name: str) -> Array:
-        """dtype object: every element a Fraction, or a Surd where it is irrational."""
+        """dtype object: every element a Fraction, or a Surd or Real where it is irrational."""
         value = self._value(name)
         return self._present(value.values, value)
 
@@ -139,18 +153,21 @@ class Judge:
         self.inputs = tuple(i.name for i in graph.input if i.name not in self._initializers)
         """The names of the model's inputs."""
         self._declared = {v.name: _dims(v) for v in (*graph.value_info, *graph.output, *graph.input)}
+        self._types = {v.name: v.type.tensor_type.elem_type or None for v in (*graph.value_info, *graph.input)}
         leading = {dims[0] for name in self.inputs if (dims := self._declared[name])}
         self._batch = leading.pop() if len(leading) == 1 else None
         self._producer = {name: node for node in graph.node for name in node.output if name}
         self._names = {name: node.name or f"{node.op_type}({name})" for name, node in self._producer.items()}
 
-    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> Trace:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None,
+            keep: Collection[str] | None = None) -> Trace:
         """Evaluate what the outputs need (default: the graph's outputs; for a final Softmax its logits).
 
         `feeds` are arrays of floats or integers, taken as exact values, or of objects that Fraction accepts; axis 0
         counts the samples and stands for the model's batch axis (or precedes the whole shape of the tensor). They are
-        named like inputs of the model or like any other tensor, which is then not evaluated. Raises UserError, naming
-        the node, for what cannot be evaluated.
+        named like inputs of the model or like any other tensor, which is then not evaluated. `keep`, where it is given,
+        names the tensors that the trace has to remember besides the outputs: large networks need much memory for all.
+        Raises UserError, naming the node, for what cannot be evaluated.
         """
         unknown = set(feeds) - set(self._producer) - set(self._declared) - set(self._initializers)
         if unknown:
@@ -164,10 +181,15 @@ class Judge:
             raise UserError(f"the numbers of samples differ: {counts}")
         trace = Trace(next(iter(counts.values()), 1), tuple(outputs), self._names)
         trace._tensors.update(given)
+        trace._types.update(self._types)
         needed = self._needed(outputs, given)
-        for node in self._model.graph.node:
-            if needed.intersection(node.output):
-                self._evaluate(node, trace)
+        nodes = [node for node in self._model.graph.node if needed.intersection(node.output)]
+        last = {name: number for number, node in enumerate(nodes) for name in node.input}
+        for number, node in enumerate(nodes):
+            self._evaluate(node, trace)
+            if keep is not None:
+                done = [n for n in (*node.input, *node.output) if last.get(n, number) <= number]
+                trace._forget({n for n in done if n not in keep and n not in outputs})
         for name in outputs:
             self._fetch(name, trace, None)
         return trace
@@ -191,17 +213,23 @@ class Judge:
 
     def _evaluate(self, node: onnx.NodeProto, trace: Trace) -> None:
         name = self._names[next(o for o in node.output if o)]
-        known = OPERATORS if node.domain in ("", "ai.onnx") else CUSTOM if node.domain in CUSTOM_DOMAINS else {}
+        known = DOMAINS.get(node.domain, {})
         if node.op_type not in known:
             domain = f" of domain '{node.domain}'" if node.domain else ""
-            hint = f"Known are {', '.join(sorted({*OPERATORS, *CUSTOM}))}; a Softmax is cut off at the end of the model"
-            raise UserError(f"the operator {node.op_type}{domain} has no exact meaning here", node=name, remedy=hint)
+            raise UserError(f"the operator {node.op_type}{domain} has no exact meaning here", node=name,
+                            remedy=f"Known are {', '.join(known_operators())}")
         inputs = [self._fetch(i, trace, name) if i else None for i in node.input]
-        call = Call(node, name, self._opset, self._batch, inputs)
-        result = known[node.op_type](call)
+        types = [trace._types.get(i) for i in node.input]
+        call = Call(node, name, self._opset, self._batch, inputs, types)
+        try:
+            result = known[node.op_type](call)
+        except (Undecided, OverflowError, ZeroDivisionError) as error:
+            raise call.refuse(str(error)) from None
         if call.attributes:
             raise call.refuse(f"the attribute '{min(call.attributes)}' is not known")
-        trace._tensors[node.output[0]] = result
+        values = result if isinstance(result, tuple) else (result,)
+        for output, value in zip(node.output, values, strict=False):
+            trace._tensors[output], trace._types[output] = value, call.type
         if call.codes is not None and call.before is not None:
             trace._rounded[node.output[0]] = call.codes, call.before
 
@@ -210,7 +238,9 @@ class Judge:
             if name not in self._initializers:
                 missing = "input has no data" if name in self.inputs else "tensor is written by no earlier node"
                 raise UserError(f"'{name}': this {missing}", node=node)
-            trace._tensors[name] = from_initializer(numpy_helper.to_array(self._initializers[name]), name, node)
+            stored = self._initializers[name]
+            trace._tensors[name] = from_initializer(numpy_helper.to_array(stored), name, node)
+            trace._types[name] = stored.data_type
         return trace._tensors[name]
 
     def _feed(self, name: str, array: Array) -> Tensor:

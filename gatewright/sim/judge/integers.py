@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import gcd
+from collections.abc import Callable
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ IntArray = NDArray[Any]
 """dtype int64, or object holding Python integers."""
 
 INT64 = 1 << 63
-FLOAT64_EXACT = 1 << 53
-"""float64 holds every integer up to this size, so sums of integers that stay below it are exact in any order."""
+FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
+"""Floats hold every integer up to this size, so sums of integers that stay below it are exact in any order."""
+WINDOW_ELEMENTS = 1 << 23
+"""Of a convolution or pooling at a time, per pass over the samples."""
 
 
 def settle(array: IntArray) -> IntArray:
@@ -75,24 +78,69 @@ def floor_roots(y: IntArray, radicand: IntArray) -> IntArray:
 
 def total(a: IntArray, axes: tuple[int, ...]) -> IntArray:
     """Sum over the axes, which are kept with length 1."""
-    count = int(np.prod([a.shape[axis] for axis in axes]))
+    count = prod(a.shape[axis] for axis in axes)
     if a.dtype == np.int64 and span(a) * count < INT64:
         return np.asarray(a.sum(axis=axes, keepdims=True))
     return settle(np.asarray(_python(a).sum(axis=axes, keepdims=True)))
 
 
 def matmul(a: IntArray, b: IntArray) -> IntArray:
-    """The matrix product of the last two axes; float64 (BLAS) or int64 only where no sum can leave the exact range."""
+    """The matrix product of the last two axes; in floats (BLAS) or int64 only where no sum leaves the exact range."""
     if a.shape[0] > 1 and b.shape[0] == 1 and b.ndim == 3:  # one matrix for all samples: one large product
         product = matmul(a.reshape(1, -1, a.shape[-1]), b)
         return product.reshape(*a.shape[:-1], b.shape[-1])
     if a.dtype == b.dtype == np.int64:
-        bound = min(span(a) * _largest_sum(b, -2), span(b) * _largest_sum(a, -1))
-        if bound < FLOAT64_EXACT:
-            return np.asarray(np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64))
-        if bound < INT64:
-            return np.asarray(np.matmul(a, b))
-    return settle(np.asarray(np.matmul(_python(a), _python(b))))
+        dtype = _dtype_for(min(span(a) * _largest_sum(b, -2), span(b) * _largest_sum(a, -1)))
+        if dtype is not None:
+            return np.asarray(np.matmul(a.astype(dtype), b.astype(dtype)).astype(np.int64))
+    return _matmul_in_limbs(a, b)
+
+
+def matmul_windows(a: IntArray, b: IntArray, windows: Callable[[IntArray], IntArray]) -> IntArray:
+    """`matmul(a, windows(b))`, a few samples (axis 0 of b) at a time, because the windows take much memory.
+
+    `windows` moves and repeats elements. Every sum takes one row of a, so its bound needs no windows.
+    """
+    dtype = None
+    if a.dtype == b.dtype == np.int64:
+        dtype = _dtype_for(span(b) * _largest_sum(a, -1))
+    if dtype is not None:
+        a, b = a.astype(dtype), b.astype(dtype)
+    sample = windows(b[:1]).size + 1
+    count = max(1, WINDOW_ELEMENTS // sample)
+    parts = []
+    for start in range(0, b.shape[0], count):
+        left, right = a if a.shape[0] == 1 else a[start:start + count], windows(b[start:start + count])
+        parts.append(matmul(left, right) if dtype is None else np.matmul(left, right).astype(np.int64))
+    if any(part.dtype == object for part in parts):
+        return settle(np.concatenate([_python(part) for part in parts]))
+    return np.concatenate(parts)
+
+
+def _dtype_for(bound: int) -> type | None:
+    """The fastest type that holds every integer up to the bound, so that sums below it are exact in any order."""
+    return (np.float32 if bound < FLOAT32_EXACT else np.float64 if bound < FLOAT64_EXACT
+            else np.int64 if bound < INT64 else None)
+
+
+def _matmul_in_limbs(a: IntArray, b: IntArray) -> IntArray:
+    """Cut into limbs of which every product sum is exact in float64."""
+    bits = (52 - a.shape[-1].bit_length()) // 2
+    total = np.zeros((), object)
+    lefts, rights = _limbs(a, bits), _limbs(b, bits)
+    for i, left in enumerate(lefts):
+        for j, right in enumerate(rights):
+            total = total + (np.matmul(left, right).astype(np.int64).astype(object) << bits * (i + j))
+    return settle(np.asarray(total, object))
+
+
+def _limbs(a: IntArray, bits: int) -> list[NDArray[np.float64]]:
+    """float64 arrays whose sum, weighted with powers of `2**bits`, is `a`; the last one carries the sign."""
+    limbs = []
+    while span(a) >= 1 << bits:
+        limbs.append((a & (1 << bits) - 1).astype(np.float64))
+        a = settle(np.asarray(a >> bits))
+    return [*limbs, a.astype(np.float64)]
 
 
 def _largest_sum(a: IntArray, axis: int) -> int:

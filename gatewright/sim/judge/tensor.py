@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, reduce
-from math import gcd, lcm
+from math import gcd, lcm, prod
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from gatewright.sim.judge import integers
 from gatewright.sim.judge.integers import IntArray
-from gatewright.sim.judge.numbers import Number, Surd, floor_of, parts_of, reciprocal
+from gatewright.sim.judge.numbers import Irrational, Number, Surd, floor_of, parts_of, reciprocal
+from gatewright.sim.judge.reals import dot
 
 Exacts = NDArray[Any]
-"""dtype object: Fractions and Surds."""
+"""dtype object: Fractions and irrational numbers."""
 
 UNIT_BITS = 64
 """Rational coefficients go over one denominator where it has at most so many bits, or is a power of two."""
+FEW = 64
+"""Elements that are not worth a first look in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +81,44 @@ class Tensor:
 
     @cached_property
     def values(self) -> Exacts:
-        """Every element as a Fraction or Surd; slow, for the cases that have no integer form."""
-        total = sum(term.num.astype(object) * term.coef for term in self.terms)
+        """Every element as a Number; slow, for the cases that have no integer form."""
+        total = reduce(_plus, [_times(term.num.astype(object), term.coef) for term in self.terms])
         return np.broadcast_to(np.asarray(total, dtype=object), self.shape)
 
     @property
     def is_zero(self) -> bool:
         return all(not term.num.any() for term in self.terms)
+
+
+# ---- exact numbers in arrays
+
+def _shared(function: Callable[[Number], Number], values: Exacts) -> Exacts:
+    """A function of one number for all elements, computed once per object: tables leave few objects."""
+    if values.size < 16:
+        return np.asarray(np.frompyfunc(function, 1, 1)(values), dtype=object)
+    keys = np.asarray(np.frompyfunc(id, 1, 1)(values)).astype(np.int64).ravel()
+    _, first, where = np.unique(keys, return_index=True, return_inverse=True)
+    results = np.empty(first.size, object)
+    results[:] = [function(v) for v in values.ravel()[first]]
+    return results[where].reshape(values.shape)
+
+
+def _times(a: Exacts, b: Exacts) -> Exacts:
+    return _joined(operator.mul, a, b)
+
+
+def _plus(a: Exacts, b: Exacts) -> Exacts:
+    return _joined(operator.add, a, b)
+
+
+def _joined(function: Callable[[Any, Any], Any], a: Exacts, b: Exacts) -> Exacts:
+    """Element by element with broadcasting; once per object where one side is a single number."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    if b.size == 1:
+        return _shared(lambda v: function(v, b.flat[0]), a).reshape(shape)
+    if a.size == 1:
+        return _shared(lambda v: function(a.flat[0], v), b).reshape(shape)
+    return np.asarray(function(a, b), dtype=object)
 
 
 # ---- making tensors
@@ -113,7 +148,7 @@ def of_array(array: NDArray[Any], constant: bool) -> Tensor:
 
 
 def _exact(value: Any) -> Number:
-    return value if isinstance(value, Surd) else Fraction(value)
+    return value if isinstance(value, Irrational) else Fraction(value)
 
 
 def _dyadic(real: NDArray[np.float64]) -> tuple[IntArray, Fraction]:
@@ -144,7 +179,7 @@ def _one_coefficient(value: Number, rank: int) -> Exacts:
 def _unit(terms: Sequence[Term]) -> Fraction | None:
     """The largest rational of which all coefficients are integer multiples; None where a coefficient is irrational."""
     flat = [c for term in terms for c in term.coef.flat]
-    return None if any(isinstance(c, Surd) for c in flat) else common_unit(flat)
+    return None if any(isinstance(c, Irrational) for c in flat) else common_unit(flat)
 
 
 def common_unit(numbers: Sequence[Fraction]) -> Fraction:
@@ -194,7 +229,7 @@ def add(a: Tensor, b: Tensor) -> Tensor:
 
 
 def negate(a: Tensor) -> Tensor:
-    return Tensor(tuple(Term(t.num, -t.coef) for t in a.terms), a.constant)
+    return Tensor(tuple(Term(t.num, _shared(operator.neg, t.coef)) for t in a.terms), a.constant)
 
 
 def subtract(a: Tensor, b: Tensor) -> Tensor:
@@ -203,11 +238,11 @@ def subtract(a: Tensor, b: Tensor) -> Tensor:
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
     a, b, constant = _pair(a, b)
-    return combine([Term(integers.multiply(x.num, y.num), x.coef * y.coef) for x in a.terms for y in b.terms], constant)
+    return combine([Term(integers.multiply(x.num, y.num), _times(x.coef, y.coef)) for x in a.terms for y in b.terms], constant)
 
 
 def by_number(a: Tensor, factor: Number | int) -> Tensor:
-    return Tensor(tuple(Term(t.num, t.coef * factor) for t in a.terms), a.constant) if factor != 1 else a
+    return Tensor(tuple(Term(t.num, _shared(lambda c: c * factor, t.coef)) for t in a.terms), a.constant) if factor != 1 else a
 
 
 def plus_number(a: Tensor, number: Fraction | int) -> Tensor:
@@ -220,12 +255,20 @@ def invert(a: Tensor) -> Tensor:
 
 
 def each(function: Callable[[Number], Number], a: Tensor) -> Tensor:
-    """A function of one number applied to every element."""
-    if len(a.terms) == 1 and a.terms[0].num.size == 1:
-        values = a.terms[0].num.astype(object) * a.terms[0].coef
-    else:
-        values = a.values
-    return of_values(np.asarray(np.frompyfunc(function, 1, 1)(values), dtype=object), a.constant)
+    """A function of one number applied to every element, once for all equal elements where they lie on a grid."""
+    if a.grid is None:
+        return of_values(_shared(function, a.values), a.constant)
+    num, unit = a.grid
+    distinct, where = np.unique(num, return_inverse=True)
+    results = np.empty(distinct.size, object)
+    results[:] = [function(int(n) * unit) for n in distinct]
+    table = combine([Term(integers.whole(1, 1), results)], True)
+    def spread(array: NDArray[Any]) -> NDArray[Any]:
+        return array.reshape((1,) * num.ndim) if array.size == 1 else array[where].reshape(num.shape)
+    if not num.size:
+        return on_grid(num, Fraction(1), a.constant)
+    return restructure(Tensor(tuple(Term(spread(t.num), spread(t.coef)) for t in table.terms), a.constant),
+                       lambda v: np.broadcast_to(v, num.shape))
 
 
 def masked(a: Tensor, mask: IntArray) -> Tensor:
@@ -236,6 +279,10 @@ def masked(a: Tensor, mask: IntArray) -> Tensor:
 def choose(mask: IntArray, a: Tensor, b: Tensor) -> Tensor:
     """`a` where the mask is 1, `b` where it is 0; the mask has the full shape."""
     a, b, constant = _pair(a, b)
+    if a.grid is not None and b.grid is not None:
+        unit = common_unit([a.grid[1], b.grid[1]])
+        x, y = (integers.scale(num, int(scale / unit)) for num, scale in (a.grid, b.grid))
+        return on_grid(np.where(mask == 1, x, y), unit, constant)
     return combine((*masked(a, mask).terms, *masked(b, 1 - mask).terms), constant)
 
 
@@ -247,11 +294,34 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     for x in a.terms:
         for y in b.terms:
             if x.coef.shape[-1] == 1 and y.coef.shape[-2] == 1:
-                terms.append(Term(integers.matmul(_full(x.num, a), _full(y.num, b)), x.coef * y.coef))
+                terms.append(Term(integers.matmul(_full(x.num, a), _full(y.num, b)), _times(x.coef, y.coef)))
             else:
-                values = np.matmul(_products(x, a), _products(y, b))
+                values = _matmul_of_numbers(_products(x, a), _products(y, b))
                 terms.append(Term(integers.whole(1, values.ndim), values))
     return combine(terms, constant)
+
+
+def _matmul_of_numbers(a: Exacts, b: Exacts) -> Exacts:
+    """Element by element, each sum in one go: adding one irrational after the other copies what is there every time."""
+    outer = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = np.broadcast_to(a, (*outer, *a.shape[-2:])), np.broadcast_to(b, (*outer, *b.shape[-2:]))
+    result = np.empty((*outer, a.shape[-2], b.shape[-1]), object)
+    for at in np.ndindex(result.shape):
+        result[at] = dot(a[at[:-1]], b[(*at[:-2], slice(None), at[-1])])
+    return result
+
+
+def matmul_windows(a: Tensor, b: Tensor, windows: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
+    """`matmul(a, restructure(b, windows))` without holding all windows at a time, where coefficients allow it."""
+    single = all(t.single is not None for t in b.terms)
+    terms = []
+    for x in a.terms:
+        for y in b.terms:
+            if not single or x.coef.shape[-1] != 1:
+                return matmul(a, restructure(b, windows))
+            num = integers.matmul_windows(_full(x.num, a), _full(y.num, b), windows)
+            terms.append(Term(num, _times(x.coef, _one_coefficient(y.coef.flat[0], num.ndim))))
+    return combine(terms, a.constant and b.constant)
 
 
 def total(a: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -279,7 +349,7 @@ def _full(array: NDArray[Any], of: Tensor) -> NDArray[Any]:
 
 
 def _products(term: Term, of: Tensor) -> Exacts:
-    return _full(np.asarray(term.num.astype(object) * term.coef), of)
+    return _full(_times(term.num.astype(object), term.coef), of)
 
 
 # ---- shape
@@ -290,9 +360,27 @@ def restructure(a: Tensor, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Tens
     for t in a.terms:
         num = move(_full(t.num, a))
         same = t.single
-        coef = move(_full(t.coef, a)) if same is None else _one_coefficient(same, num.ndim)
+        coef = _slim(move(_full(t.coef, a))) if same is None else _one_coefficient(same, num.ndim)
         terms.append(Term(num, coef))
     return Tensor(tuple(terms), a.constant)
+
+
+def _slim(coef: Exacts) -> Exacts:
+    """Without repetition: length 1 along every axis along which the objects are the same."""
+    keys = np.asarray(np.frompyfunc(id, 1, 1)(coef)).astype(np.int64)
+    for axis in range(coef.ndim):
+        if coef.shape[axis] > 1 and (keys == keys.take([0], axis)).all():
+            coef, keys = coef.take([0], axis), keys.take([0], axis)
+    return coef
+
+
+def largest(a: Tensor, axis: int) -> Tensor:
+    """The largest element along an axis (counted with the sample axis), which stays with length 1."""
+    if a.grid is not None:
+        num, unit = a.grid
+        return on_grid(num.max(axis=axis, keepdims=True), unit, a.constant)
+    slices = [restructure(a, lambda v, i=i: v.take([i], axis)) for i in range(a.shape[axis])]  # type: ignore[misc]
+    return reduce(larger, slices)
 
 
 def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -313,11 +401,50 @@ def floor(a: Tensor) -> IntArray:
     """The floor of every element, decided exactly. Full shape."""
     unit = a.terms[0].single if len(a.terms) == 1 else None
     if isinstance(unit, Fraction):
+        num = a.terms[0].num
+        if num.dtype == np.int64 and integers.span(num) * abs(unit.numerator) < integers.INT64:
+            num = integers.scale(num, unit.numerator)
+            return np.broadcast_to(integers.floor_divide(num, integers.whole(unit.denominator, num.ndim)), a.shape)
+    if prod(a.shape) < FEW or sum(t.coef.size for t in a.terms) * 4 > prod(a.shape):
+        return _exact_floor(a)
+    result, open_ = _floor_by_floats(a)
+    if open_.any():
+        rest = Tensor(tuple(Term(np.broadcast_to(t.num, a.shape)[open_],
+                                 t.coef.reshape(1) if t.coef.size == 1 else np.broadcast_to(t.coef, a.shape)[open_])
+                            for t in a.terms), a.constant)
+        exact = _exact_floor(rest)
+        result = result if exact.dtype == np.int64 else result.astype(object)
+        result[open_] = exact
+    return result
+
+
+def _floor_by_floats(a: Tensor) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Floors from float64 with a bound of its error, and where that bound does not decide.
+
+    Numerators, coefficients, products and sums are each off by at most half a unit in the last place; the margin below
+    is more than twice the sum of all that.
+    """
+    try:
+        parts = [t.num.astype(np.float64) * _shared(float, t.coef).astype(np.float64) for t in a.terms]  # type: ignore[arg-type]
+    except OverflowError:
+        return np.zeros(a.shape, np.int64), np.ones(a.shape, np.bool_)
+    about = reduce(np.add, parts)
+    margin = reduce(np.add, [np.abs(part) for part in parts]) * ((len(parts) + 6) * 2.0**-52) + 2.0**-1000
+    below, above = np.floor(about - margin), np.floor(about + margin)
+    decided = (below == above) & (np.abs(below) < 2.0**62)
+    decided, below = np.broadcast_to(decided, a.shape), np.broadcast_to(below, a.shape)
+    return np.where(decided, below, 0).astype(np.int64), ~decided
+
+
+def _exact_floor(a: Tensor) -> IntArray:
+    unit = a.terms[0].single if len(a.terms) == 1 else None
+    if isinstance(unit, Fraction):
         num = integers.scale(a.terms[0].num, unit.numerator)
         return np.broadcast_to(integers.floor_divide(num, integers.whole(unit.denominator, num.ndim)), a.shape)
     split = _one_root(a.terms)
     if split is None:
-        return integers.settle(np.asarray(np.frompyfunc(floor_of, 1, 1)(a.values), dtype=object))
+        floors: Any = floor_of
+        return integers.settle(_shared(floors, a.values))
     rational, rooted, radicand, denominator = split
     x = reduce(integers.add, [integers.multiply(t.num, p) for t, p in zip(a.terms, rational, strict=True)])
     if radicand.any():
@@ -329,8 +456,10 @@ def floor(a: Tensor) -> IntArray:
 def _one_root(terms: Sequence[Term]) -> tuple[list[IntArray], list[IntArray], IntArray, IntArray] | None:
     """Write coefficient t as `(p_t + q_t * sqrt(r)) / d` with integers and, at each element, one r and d for all terms.
 
-    Returns (p, q, r, d), or None where an element has several roots.
+    Returns (p, q, r, d), or None where an element has several roots or is no sum of roots.
     """
+    if not all(isinstance(c, Fraction | Surd) for t in terms for c in t.coef.flat):
+        return None
     coefs: tuple[Any, ...] = np.broadcast_arrays(*(t.coef for t in terms))
     shape = coefs[0].shape
     p, q = ([np.zeros(shape, object) for _ in terms] for _ in range(2))
@@ -351,6 +480,40 @@ def ceil(a: Tensor) -> IntArray:
     return integers.scale(floor(negate(a)), -1)
 
 
+def halves_to_even(a: Tensor) -> IntArray:
+    """The nearest integer of every element, the even one at a tie. Full shape."""
+    unit = a.terms[0].single if len(a.terms) == 1 else None
+    if isinstance(unit, Fraction) and a.terms[0].num.dtype == np.int64:
+        num, p, q = a.terms[0].num, unit.numerator, unit.denominator
+        if 2 * integers.span(num) * abs(p) + q < integers.INT64 and 2 * q < integers.INT64:
+            if q == 1:
+                return np.broadcast_to(integers.scale(num, p), a.shape)
+            up, rest = _divided(2 * p * num + q, 2 * q)
+            return np.broadcast_to(up - ((rest == 0) & (up & 1 == 1)), a.shape)
+    up = floor(plus_number(a, Fraction(1, 2)))
+    down = ceil(plus_number(a, Fraction(-1, 2)))  # differs from `up` at a tie, and there only
+    return np.where(up % 2 == 0, up, down)
+
+
+def _divided(num: IntArray, divisor: int) -> tuple[IntArray, IntArray]:
+    """Quotient, rounded down, and remainder; by a shift where that does it."""
+    if divisor & (divisor - 1):
+        return np.divmod(num, divisor)
+    return num >> divisor.bit_length() - 1, num & divisor - 1
+
+
 def at_least_zero(a: Tensor) -> IntArray:
     """1 where an element is not negative, else 0."""
+    unit = a.terms[0].single if len(a.terms) == 1 else None
+    if isinstance(unit, Fraction):
+        num = a.terms[0].num
+        return np.broadcast_to(np.asarray((num * ((unit > 0) - (unit < 0))) >= 0).astype(np.int64), a.shape)
     return np.asarray((floor(a) >= 0).astype(np.int64))
+
+
+def larger(a: Tensor, b: Tensor) -> Tensor:
+    return choose(at_least_zero(subtract(a, b)), a, b)
+
+
+def smaller(a: Tensor, b: Tensor) -> Tensor:
+    return choose(at_least_zero(subtract(b, a)), a, b)

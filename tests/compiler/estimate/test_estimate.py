@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,10 @@ def builder() -> NetlistBuilder:
     (lambda b: b.sum2(0, 0, False, 1, 0, False), 9, 1, ADD + 0.04),          # 8 + 8 bits
     (lambda b: b.sum2(0, 0, False, 1, 3, False), 9, 1, ADD + 0.04),          # the three lowest bits are wires
     (lambda b: b.sum2(0, 0, True, 1, 3, False), 12, 1, ADD + 0.04),          # ... but not of a negated operand
-    (lambda b: b.sum2(0, 0, False, 1, 3, False, 4), 10, 1, ADD + 0.04),      # a constant rides free where it is live
+    (lambda b: b.sum2(0, 0, False, 1, 3, False, 4), 10, 1, ADD + 0.44),      # a constant is a third operand of the chain
+    (lambda b: b.sum([0, 3], [0, 1, 2], [0, 1, 3]), 12, 2, ADD + 0.44),      # three operands, the lowest bit a wire
+    (lambda b: b.sum([0, 3], [0, 1, 2], [0, 1, 3], [True, False, True]), 13, 2, ADD + 0.46),
+    (lambda b: b.sum([0, 3], [0, 1, 2], [0, 1, 3], [True] * 3), 18, 2, 2 * (ADD + 0.06)),    # three ones: two additions
     (lambda b: b.sum2(2, 0, False, 1, 8, False), 0, 0, 0.0),                 # side by side
     (lambda b: b.sum1(0, 3), 0, 0, 0.0),
     (lambda b: b.sum1(0, 3, True), 9, 1, ADD + 0.04),
@@ -56,6 +60,15 @@ def test_costs_of_rows(row: Callable[[NetlistBuilder], np.ndarray], lut: int, ad
     costs = row_costs(b.build(), PART)
     assert (costs.lut[r], costs.adders[r], round(costs.delay_ns[r], 6)) == (lut, adders, round(delay, 6))
     assert costs.lut[:4].sum() == 0
+
+
+def test_without_chains_of_three_operands_sums_are_trees() -> None:
+    b = builder()
+    rows = np.concatenate([b.sum2(0, 0, False, 1, 3, False, 4), b.sum([0, 3], [0, 1, 2], [0, 1, 3])])
+    b.output("y", rows)
+    costs = row_costs(b.build(), dataclasses.replace(PART, vendor="other"))
+    assert costs.lut[rows].tolist() == [10, 18]
+    assert costs.delay_ns[rows].round(6).tolist() == [round(ADD + 0.04, 6), round(2 * (ADD + 0.06), 6)]
 
 
 def test_registers_follow_live_values() -> None:

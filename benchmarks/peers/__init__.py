@@ -1,0 +1,1 @@
+"""gatewright beside other compilers: the same integer weights, the same synthesis, the same counting."""

@@ -1,0 +1,172 @@
+"""The three-operand adder: which sums fit it, and that its cells compute the plain sum, for all inputs."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from netlists import design_of, random_inputs, random_netlist
+from yosys_child import run_yosys
+
+from gatewright.backends.add3 import CONSTANT, FREE_UNITS, three_operands
+from gatewright.backends.part import DEFAULT_PART
+from gatewright.backends.verilog import emit, sources
+from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
+from gatewright.errors import ToolMissing
+from gatewright.ir.design import Design
+from gatewright.ir.netlist import Netlist, NetlistBuilder
+from gatewright.ir.netlist_eval import evaluate_rows
+from gatewright.sim.ports import Rtl
+from gatewright.sim.toolchain import find_verilator
+from gatewright.sim.verilator import verify as simulate
+
+HEADER = {"model": "model.onnx", "gatewright": "0.1.0", "sha256": "ab" * 32, "part": DEFAULT_PART, "clock_ns": 2.5}
+
+
+def some_sums() -> Netlist:
+    b = NetlistBuilder("kernel")
+    b.origin("node")
+    x = b.input("x", [-8, -8, 0], [7, 7, 15])
+    rows = [b.sum([0, 3], x, [0, 1, 2], [False] * 3), b.sum([0, 3], x, [3, 1, 2], [False, True, True]),
+            b.sum2(x[0], 2, False, x[1], 0, True, 7), b.sum([0, 3], x, 0, [True] * 3)]
+    rows.append(b.select(b.ge(rows[0], rows[1]), rows[2], b.table(x[2], [np.arange(16) ** 2 % 11], 0)))
+    b.output("y", np.concatenate(rows))
+    return b.build()
+
+
+# -- which sums ----------------------------------------------------------------------------------------------------------
+
+
+def plan_of(shift: list[int], neg: list[bool], imm: int, operands: int = 3) -> tuple[int, int] | None:
+    """(start, units) of the sum of this many operands with these shifts, signs and constant; None where it does not fit."""
+    b = NetlistBuilder("n")
+    b.origin("o")
+    x = b.input("x", [-8] * operands, [7] * operands)
+    b.output("y", b.sum([0, operands], x, shift, neg, imm))
+    plan = three_operands(b.build())
+    return (int(plan.start[0]), int(plan.units[0])) if len(plan.rows) else None
+
+
+@pytest.mark.parametrize(("shift", "neg", "imm", "expected"), [
+    ([0, 0, 0], [False] * 3, 0, (0, 0)),
+    ([0, 2, 1], [False] * 3, 0, (1, 0)),                    # below the second lowest operand: wires
+    ([0, 2, 1], [True, False, False], 0, (0, 1)),           # ... unless the lowest one is negated
+    ([3, 2, 1], [True, True, False], 0, (2, 2)),
+    ([1, 1, 1], [True] * 3, 0, None),                       # three ones are one too many
+    ([1, 1, 1], [True] * 3, -2, (1, 2)),                    # ... which a constant may take away
+    ([0, 0, 0], [False] * 3, 2, (0, 2)),
+    ([0, 0, 0], [False] * 3, 3, None),
+    ([0, 0, 0], [True, True, False], 1, None),
+    ([0, 2, 1], [False] * 3, 4, (1, 2)),
+    ([0, 2, 1], [False] * 3, 1, None),                      # a constant below the chain
+    ([0, 0, 0], [False] * 3, -1, None),
+])
+def test_which_sums_of_three_fit(shift: list[int], neg: list[bool], imm: int, expected: tuple[int, int] | None) -> None:
+    assert plan_of(shift, neg, imm) == expected
+
+
+def test_sums_of_two_take_any_constant_and_no_other_sum_fits() -> None:
+    assert plan_of([0, 3], [False, False], -77, 2) == (0, 0)
+    assert plan_of([2, 3], [True, True], 16, 2) == (2, 2)
+    assert plan_of([0, 1], [False, False], 0, 2) is None
+    assert plan_of([0], [False], 3, 1) is None
+    assert plan_of([0] * 4, [False] * 4, 0, 4) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_plan_is_the_sum(seed: int) -> None:
+    """What chain and wires compute, by Python integers, is the row's value."""
+    netlist, _ = fuse_sums(random_netlist(seed, rows=200, inputs=4))
+    plan, rng = three_operands(netlist), np.random.default_rng(seed)
+    inputs = random_inputs(netlist, 5, seed)
+    values = evaluate_rows(netlist, inputs, np.arange(len(netlist)))[rng.integers(5)].tolist()
+    for k, row in enumerate(plan.rows.tolist()):
+        start, width = int(plan.start[k]), int(netlist.widths[row])
+        operands = [int(plan.total[k]) if p == CONSTANT else values[netlist.arg[p]] << int(netlist.shift[p])
+                    for p in plan.place[k].tolist()]
+        chain = sum(~(x >> start) if n else x >> start for x, n in zip(operands, plan.negative[k].tolist(), strict=True))
+        below = operands[0] & (1 << start) - 1
+        assert 0 <= plan.units[k] <= FREE_UNITS
+        assert not any(x & (1 << start) - 1 for x in operands[1:])
+        assert ((chain + int(plan.units[k]) << start) + below - values[row]) % (1 << width) == 0
+    assert len(plan.rows) > 0
+
+
+# -- the cells -----------------------------------------------------------------------------------------------------------
+
+
+def prove(folder: Path, adder: str, cases: list[tuple[int, int, int]]) -> bool:
+    """Whether `adder`, as Yosys reads it, is the plain sum for every (width, invert, units), by SAT over all inputs."""
+    ports, cells, sums = [], [], []
+    for k, (width, invert, units) in enumerate(cases):
+        a, b, c = (f"{'~' if invert >> n & 1 else ''}{x}{k}" for n, x in enumerate("abc"))
+        ports.append(f"input [{width - 1}:0] a{k}, b{k}, c{k}, output [{width - 1}:0] y{k}")
+        cells.append(f"  dut_add3 #(.WIDTH({width}), .INVERT({invert}), .UNITS({units})) u{k} (a{k}, b{k}, c{k}, y{k});")
+        sums.append(f"  assign y{k} = ({a}) + ({b}) + ({c}) + {units};")
+    for name, body in (("cells", cells), ("sums", sums)):
+        (folder / f"{name}.v").write_text("\n".join([f"module {name}({', '.join(ports)});", *body, "endmodule", ""]))
+    (folder / "add3.v").write_text(adder)
+    done = run_yosys([
+        "read_verilog +/xilinx/cells_sim.v", f"read_verilog {folder}/add3.v {folder}/cells.v", "hierarchy -check -top cells",
+        "select -assert-min 1 t:*LUT6_2*", "proc", "flatten", "opt", "design -stash cells",
+        f"read_verilog {folder}/sums.v", "hierarchy -top sums", "proc", "opt", "design -copy-from cells -as cells cells",
+        "miter -equiv -flatten -make_assert sums cells both", "sat -prove-asserts -verify both"])
+    assert done.returncode == 0 or "proof did fail" in done.stdout + done.stderr, (done.stdout + done.stderr)[-1500:]
+    return done.returncode == 0
+
+
+def adder_text() -> str:
+    return emit(design_of(some_sums()), HEADER)["rtl/dut_add3.v"]
+
+
+def test_the_cells_are_the_sum_for_all_inputs(tmp_path: Path) -> None:
+    """Every table and every carry in at two bits; chains of one to three CARRY4 at the other widths."""
+    cases = list(product([2], range(8), [0, 1, 2])) + list(product([1, 4, 5, 9], [0b000, 0b110], [2]))
+    assert prove(tmp_path, adder_text(), cases)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", range(1, 10))
+def test_the_cells_are_the_sum_in_every_case(width: int, tmp_path: Path) -> None:
+    assert prove(tmp_path, adder_text(), list(product([width], range(8), [0, 1, 2])))
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("TA & TB", "TA | TB"), ("32'hFF00FF00", "32'hFF00FF01"),
+                                              ("UNITS > 1;", "UNITS > 0;"), ("carry[4*i]),", "carry[0]),")])
+def test_the_proof_finds_wrong_cells(right: str, wrong: str, tmp_path: Path) -> None:
+    assert right in adder_text()
+    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1), (5, 0, 2)])
+
+
+# -- the kernel on cells -------------------------------------------------------------------------------------------------
+
+
+def written(design: Design, folder: Path) -> list[Path]:
+    files = emit(design, HEADER)
+    for name in sources("dut", files):
+        (folder / Path(name).name).write_text(files[name])
+    return [folder / Path(name).name for name in sources("dut", files)]
+
+
+def test_the_mapped_kernel_has_the_same_bits(tmp_path: Path) -> None:
+    """What synthesis makes of a whole pipelined kernel, cells and all, simulated against the netlist."""
+    try:
+        find_verilator()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    netlist = some_sums()
+    assert len(three_operands(netlist).rows) == 3
+    design = design_of(netlist, 1.5)
+    files = " ".join(map(str, written(design, tmp_path)))
+    mapped = tmp_path / "mapped.v"
+    done = run_yosys([f"read_verilog {files}", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -nodsp -top dut",
+                      "select -assert-min 12 t:LUT6_2", f"write_verilog -noattr {mapped}", "design -reset",
+                      "read_verilog +/xilinx/cells_sim.v", f"read_verilog {mapped}", "hierarchy -check -top dut", "proc",
+                      "flatten", "opt_clean", f"write_verilog -noattr {mapped}"])
+    assert done.returncode == 0, done.stdout[-1500:]
+    rtl = Rtl("dut", (mapped,), design.inputs, design.outputs, design.latency_cycles)
+    inputs = random_inputs(netlist, 500, 1)
+    result = simulate(rtl, inputs, design.evaluate(inputs), tmp_path / "work")
+    assert (result.status, result.reason) == ("passed", "")
