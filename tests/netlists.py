@@ -9,7 +9,7 @@ import numpy as np
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import DEFAULT_PART, load_part
 from gatewright.compiler.schedule.pipeline import pipeline
-from gatewright.ir.design import Design, Port
+from gatewright.ir.design import Design, Kernel, Port
 from gatewright.ir.fixed import Fixed
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op
 
@@ -122,9 +122,10 @@ def _slow_sample(netlist: Netlist, inputs: dict[str, list[int]]) -> list[int]:
     return values
 
 
-def design_of(netlist: Netlist, clock_ns: float | None = None, part: str = DEFAULT_PART) -> Design:
-    """`netlist` pipelined, with the narrowest ports that hold it."""
-    kernel, _ = pipeline(netlist, load_part(part), clock_ns)
+def design_of(netlist: Netlist, clock_ns: float | None = None, part: str = DEFAULT_PART,
+              stage: list[int] | None = None) -> Design:
+    """`netlist` pipelined, or in the stages given by hand, with the narrowest ports that hold it."""
+    kernel = pipeline(netlist, load_part(part), clock_ns)[0] if stage is None else Kernel(netlist, np.array(stage, np.int32))
     sides, taken = [], []
     for ports in (netlist.inputs, netlist.outputs):
         names = identifiers([p.name for p in ports], taken)

@@ -2,7 +2,8 @@
 
 Every tool builds the same integer weights; the yardstick, a program that synthesises Verilog and counts cells
 (`FILE DIR --top TOP`, one JSON line), measures them all. alkaid and da4ml come with the extra `peers`. Rows go to --out as they
-are made, so that a run can be continued: what is there already is not measured again.
+are made, so that a run can be continued: what is there already, for gatewright from the same sources (`code`),
+is not measured again.
 
 A row: model, tool, version, clock_ns (asked; null for none), cycles (stages of logic between registers), lut (physical: logic,
 route-throughs and shift registers), lut_logic, route_through, srl, carry, ff, crude_ns (the longest stage), latency_ns
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.build import BUILDERS, TOP
+from gatewright.compiler.driver import compiler_digest
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "bench"
@@ -114,11 +116,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "peers-latest.json")
     options = parser.parse_args()
     print("  ".join(c.rjust(max(len(c), 10)) for c in COLUMNS))
-    failed = False
+    failed, current = False, compiler_digest()[:12]
     for model in options.models.split(","):
         for clock_ns in (float(c) or None for c in options.clocks.split(",")):
             for tool in options.tools.split(","):
                 known = next((r for r in read(options.out) if [r[k] for k in KEY] == [model, tool, clock_ns]), None)
+                if known and known.get("code", current) != current:
+                    known = None  # measured with another state of gatewright
                 try:
                     row = known or one(model, tool, clock_ns, options)
                 except RuntimeError as error:

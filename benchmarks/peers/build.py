@@ -41,7 +41,7 @@ def build_gatewright(model: Description, job: dict[str, Any]) -> dict[str, Any]:
     import gatewright
     from benchmarks.peers.to_onnx import to_onnx
     from gatewright.backends.verilog import emit, sources
-    from gatewright.compiler.driver import compile_model
+    from gatewright.compiler.driver import compile_model, compiler_digest
     from gatewright.compiler.estimate.estimate import estimate
     from gatewright.compiler.options import Options
 
@@ -64,8 +64,8 @@ def build_gatewright(model: Description, job: dict[str, Any]) -> dict[str, Any]:
     for got in (specified, built):
         wrong += int((integers(got.reshape(len(codes), -1), port.meaning, frac) != expected).sum())
     guess = estimate(compiled.design, compiled.part, options.clock_ns)
-    return {"version": gatewright.__version__, "cycles": compiled.design.latency_cycles - 1, "build_cpu_s": cpu,
-            "mismatches": wrong, "estimated_lut": guess.lut, "estimated_ns": guess.critical_path_ns}
+    return {"version": gatewright.__version__, "code": compiler_digest()[:12], "cycles": compiled.design.latency_cycles - 1,
+            "build_cpu_s": cpu, "mismatches": wrong, "estimated_lut": guess.lut, "estimated_ns": guess.critical_path_ns}
 
 
 def integers(codes: Ints, meaning: Any, frac: int) -> Ints:

@@ -174,12 +174,33 @@ class KernelText:
             yield f"  assign v{row}[{start - 1}:0] = {operand(places[0], start, 0)};"
 
     def _comparison(self, begin: int, stage: int, sign: str) -> str:
-        """Both sides in the narrowest common type."""
+        """Both sides in the narrowest common type; with a constant, as the few gates that it is."""
+        x, limit = (self.arg[begin + k] for k in range(2))
+        if sign == ">=" and self.fixed[limit] and not self.shift[begin]:
+            return self._at_least(x, stage, self.lo[limit] << self.shift[begin + 1])
         sides = [(self.arg[begin + k], self.shift[begin + k]) for k in range(2)]
         signed = any(self.lo[r] < 0 for r, _ in sides)
         width = max(self.width[r] + s + (signed and self.lo[r] >= 0) for r, s in sides)
         a, b = (self._operand(begin + k, stage, width) for k in range(2))
         return f"$signed({a}) {sign} $signed({b})" if signed and sign == ">=" else f"{a} {sign} {b}"
+
+    def _at_least(self, row: int, stage: int, limit: int) -> str:
+        """row >= limit: from the lowest bit up, AND where the limit has a one, OR where it has a zero.
+
+        Synthesis would spend a carry chain on the comparison; these gates are a LUT or two.
+        """
+        name, width, signed = self.name(row, stage), self.width[row], self.lo[row] < 0
+        limit += signed << width - 1
+        text = ""
+        for i in range(width):
+            bit = f"{name}[{i}]" if width > 1 else name
+            bit = f"~{bit}" if signed and i == width - 1 else bit
+            one = limit >> i & 1
+            if text:
+                text = f"({bit} {'&' if one else '|'} {text})"
+            elif one:
+                text = bit
+        return text or literal(1, 1)
 
     def _lookup(self, row: int) -> str:
         place = self.first[row]

@@ -154,6 +154,7 @@ def cmd_estimate(o: argparse.Namespace) -> int:
 
     path = Path(o.model)
     if path.is_dir():
+        _no_options(o)
         project = Project(path)
         found = estimate(project.design, project.part, project.options.clock_ns)
     else:
@@ -224,6 +225,8 @@ def cmd_inspect(o: argparse.Namespace) -> int:
     from gatewright.compiler.inspect import inspect_model, inspect_project
 
     path = Path(o.model)
+    if path.is_dir():
+        _no_options(o)
     found = inspect_project(path) if path.is_dir() else inspect_model(path, _options(o))
     if o.json:
         print(json.dumps(found.to_json()))
@@ -319,6 +322,13 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--outputs", metavar="NAMES", help="tensors to compute, separated by commas (default: the model's outputs)")
     p.add_argument("--backend", metavar="NAMES", help="what to generate (verilog)")
     p.add_argument("--name", help="name of the design and of its top module (default: the file's)")
+
+
+def _no_options(o: argparse.Namespace) -> None:
+    """A folder has its options; others would be ignored, so they are refused."""
+    if o.input_type or o.output_type or any(v is not None for v in (o.config, o.part, o.clock, o.outputs, o.backend, o.name)):
+        raise UserError(f"'{o.model}' is compiled already, with options of its own",
+                        remedy="Leave the options away, or give the model file instead of the folder")
 
 
 def _options(o: argparse.Namespace) -> Any:

@@ -6,9 +6,9 @@ rounds outward, so no error analysis is needed. Refining them decides every comp
 * exp, tanh, sigmoid at an algebraic x != 0, and log and softplus at an algebraic x (log: x != 1), are transcendental, by
   the theorem of Lindemann and Weierstrass, so the same times and plus algebraic numbers is no rational number. That
   is what a region of scales, batch norms, one function and a quantiser computes, and x * sigmoid(x) as well.
-* erf and gelu_tanh, tanh(sqrt(2 / pi) * x), at a rational x != 0 are believed, but not known, to be irrational;
-  so are nested functions and sums of several.
-  Where such a value did lie just on a boundary, refining would stop with a UserError, never with a wrong bit.
+* erf and gelu_tanh, tanh(sqrt(2 / pi) * x), at a rational x != 0 are believed, but not known, to be irrational; so
+  are nested functions and sums of several. Where such a value did lie just on a boundary, refining would stop with a
+  UserError, never with a wrong bit.
 
 Ends of intervals are strict (`Enclosed`), so the far tails, where tanh(x) differs from 1 by less than any precision, are
 decided at once.

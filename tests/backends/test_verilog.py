@@ -33,7 +33,8 @@ def verilator() -> Verilator:
         pytest.skip(str(missing))
 
 
-def small(clock_ns: float | None = None) -> Design:
+def small(stages: int = 1) -> Design:
+    """One stage, or two: the last select in the second."""
     b = NetlistBuilder("kernel")
     b.origin("dense_1")
     x = b.input("x", [-8, 0, 0], [7, 15, 3])
@@ -42,7 +43,7 @@ def small(clock_ns: float | None = None) -> Design:
     m = b.select(b.ge(s, b.const(0)), b.bits(s, 1, 4, False), b.const(0))
     t = b.table(x[2], [[5, 5, -3, 5]], 0)
     b.output("y", np.concatenate([m, t, b.const(-2)]))
-    return design_of(b.build(), clock_ns)
+    return design_of(b.build(), stage=[0] * 7 + [stages - 1, 0, 0])
 
 
 def write(design: Design, folder: Path) -> list[str]:
@@ -83,7 +84,7 @@ KERNEL = """  // table 0: 4 entries
   end
 
   // node relu synthesis translate_off
-  wire [0:0] v5 = $signed(v3) >= $signed(7'd0); // 0..1
+  wire [0:0] v5 = ~v3[6]; // 0..1
   reg [0:0] v5_1;
   wire [3:0] v6 = v3[4:1]; // 0..15
   reg [3:0] v6_1;
@@ -122,7 +123,7 @@ ADDER = """  wire [6:0] v3; // -40..35
 @pytest.mark.parametrize(("part", "instead"), [("lfe5u-45f", PLAIN_SUM), (DEFAULT_PART, ADDER)])
 def test_kernel_text(part: str, instead: str) -> None:
     """Sums with constants, or of three operands, are instances of an adder on AMD parts."""
-    text = emit(small(1.0), HEADER | {"part": part})["rtl/dut_kernel.v"]
+    text = emit(small(2), HEADER | {"part": part})["rtl/dut_kernel.v"]
     assert PLAIN_SUM in KERNEL
     assert text[text.index("  // table 0"):] == KERNEL.replace(PLAIN_SUM, instead)
 
@@ -152,7 +153,7 @@ def test_comparisons_have_room_for_both_sides(lo: int, hi: int, expected: str) -
 
 
 def test_top_text() -> None:
-    text = emit(small(1.0), HEADER)["rtl/dut.v"]
+    text = emit(small(2), HEADER)["rtl/dut.v"]
     for expected in ("made by gatewright 0.1.0 from model.onnx", "ab" * 32, "carries no licence obligation",
                      "Latency 3 cycles, initiation interval 1", "after edge t + 2",
                      "// input x: tensor x, 3 elements of fixed<5,5> (5 bits, two's complement)",

@@ -11,6 +11,7 @@ from judged import differing
 from models import CASES, Case, Net, mutate, samples
 from onnx import ModelProto
 
+from gatewright.compiler import data
 from gatewright.compiler.data import encode
 from gatewright.compiler.driver import compile_model
 from gatewright.compiler.frontend.importer import Imported, import_model
@@ -103,9 +104,9 @@ def test_output_type_that_would_lose_something_is_refused(kind: str, tmp_path: P
 def test_data_is_quantised_by_the_modes_of_the_input(kind: str, tmp_path: Path) -> None:
     case = BY_NAME["jet_tagger"]
     feeds = {name: x * 1.37 for name, x in samples(case, VECTORS).items()}
-    made, data = project(case.model(), tmp_path, input_type=kind), tmp_path / "data.npz"
-    np.savez(data, **feeds)
-    assert verify(made, "reference", data=data).status == "passed"
+    made, file = project(case.model(), tmp_path, input_type=kind), tmp_path / "data.npz"
+    np.savez(file, **feeds)
+    assert verify(made, "reference", data=file).status == "passed"
 
 
 @pytest.mark.parametrize("tensors", [("score", "Floor_1_out"), ("MatMul_0_out",), ("x", "y")])
@@ -153,12 +154,21 @@ def floored_input() -> ModelProto:
     quantised_input("Mul"), quantised_input("Sub"), quantised_input("Relu"), quantised_input("Transpose", perm=[0, 2, 1]),
     unbatched_input(), floored_input()], ids=["mul", "sub", "relu", "transpose", "unbatched", "floor"])
 def test_host_quantises_what_comes_before_the_port(model: ModelProto, tmp_path: Path) -> None:
-    made, data = project(model, tmp_path), tmp_path / "data.npz"
+    made, file = project(model, tmp_path), tmp_path / "data.npz"
     (op,) = made.graph.input_ops
-    np.savez(data, x=np.random.RandomState(0).uniform(-4, 8, (VECTORS, *op.type.shape)))
-    for given in ({"vectors": VECTORS}, {"data": data}):
+    np.savez(file, x=np.random.RandomState(0).uniform(-4, 8, (VECTORS, *op.type.shape)))
+    for given in ({"vectors": VECTORS}, {"data": file}):
         for level in ("reference", "netlist"):
             assert verify(made, level, **given).status == "passed"  # type: ignore[arg-type]
+
+
+def test_host_that_quantises_wrongly_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, data_file = project(quantised_input("Mul"), tmp_path), tmp_path / "data.npz"
+    np.savez(data_file, x=np.random.RandomState(0).uniform(-4, 8, (VECTORS, 2, 3)))
+    right = data._encoded
+    monkeypatch.setattr(data, "_encoded", lambda expr, x: right(expr, x - 0.05))
+    result = verify(made, "reference", data=data_file)
+    assert (result.status, result.first_mismatch and result.first_mismatch.node) == ("failed", "Quant_0")
 
 
 def clipped_input() -> ModelProto:

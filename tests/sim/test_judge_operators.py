@@ -79,6 +79,7 @@ CASES: dict[str, Case] = {
     "max_pool": ("MaxPool", IMAGE, [], {"kernel_shape": [2, 3], "strides": [2, 2]}, 20),
     "max_pool_pads": ("MaxPool", IMAGE, [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "dilations": [2, 1]}, 20),
     "max_pool_ceil": ("MaxPool", IMAGE, [], {"kernel_shape": [3, 2], "strides": [2, 3], "ceil_mode": 1}, 20),
+    "max_pool_ceil_ends": ("MaxPool", (1, 3, 5), [], {"kernel_shape": [2], "strides": [3], "pads": [0, 1], "ceil_mode": 1}, 20),
     "max_pool_same": ("MaxPool", LINE, [], {"kernel_shape": [4], "strides": [2], "auto_pad": "SAME_LOWER"}, 20),
     "average_pool": ("AveragePool", IMAGE, [], {"kernel_shape": [2, 4], "strides": [2, 1]}, 20),
     "average_pool_pads": ("AveragePool", IMAGE, [], {"kernel_shape": [2, 2], "pads": [1, 1, 0, 1]}, 20),

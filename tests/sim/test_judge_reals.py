@@ -283,9 +283,9 @@ def test_trunc(mode: str, zero: int) -> None:
     one = custom("Trunc", x, [0.25, zero, 8, 5], {"rounding_mode": mode}, GENERAL)
     want = trunc_v1(x, np.float32(0.25), np.float32(zero), 8, 5, mode)
     assert (Judge(one).run({"x": x}).float32("y") == want).all()
-    for signed, narrow in ((0, 0), (1, 1), (1, 0)):
-        two = custom("Trunc", x, [0.25, zero, 8, 2, 4], {"rounding_mode": mode, "signed": signed, "narrow": narrow}, GENERAL)
-        want = trunc_v2(x, np.float32(0.25), np.float32(zero), 8, narrow, signed, np.float32(2), np.float32(4), mode)
+    for signed, narrow, out in ((0, 0, 2), (1, 1, 2), (1, 0, 2), (1, 0, 0.125), (1, 0, 0.0625), (1, 0, 3), (1, 0, 0.1875)):
+        two = custom("Trunc", x, [0.25, zero, 8, out, 4], {"rounding_mode": mode, "signed": signed, "narrow": narrow}, GENERAL)
+        want = trunc_v2(x, np.float32(0.25), np.float32(zero), 8, narrow, signed, np.float32(out), np.float32(4), mode)
         assert (Judge(two).run({"x": x}).float32("y") == want).all()
 
 

@@ -147,6 +147,9 @@ class Builder:
     def _encoded_input(self, host: Host, expr: ex.Expr, leaf: int, name: str, node: str, scale: Exacts,
                        offset: Exacts) -> ex.Leaf:
         """The input's port carries the quantiser's codes; shape operations before the quantiser come after the port."""
+        if np.broadcast_shapes(host.index.shape, scale.shape, *ex.constant_shapes(expr)) != host.index.shape:
+            raise missing_type(host.name, node)  # one input element would have several codes
+
         def to_input(a: Exacts) -> Exacts:
             if not a.shape:
                 return a

@@ -12,6 +12,9 @@ from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Requant, Table, Thresholds
 from gatewright.ir.ops.function import WRAP, round_shift
 
+TABLE_BITS = 6
+"""Inputs of a table that is one LUT per bit."""
+
 DIRECT_BITS = 5
 """Bits below the point up to which half-even rounding is decided by one table: with the bit above, a LUT's six inputs."""
 
@@ -148,19 +151,50 @@ def wrapped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
 
 
 def thresholds(op: Thresholds, operands: list[Rows], b: NetlistBuilder) -> Rows:
-    """base + number of levels reached. For sign -1, -x >= t is not (x >= 1 - t): one minus that comparison."""
+    """base + number of levels reached: comparisons, their count read off as a binary number, and a small table.
+
+    For sign -1, -x >= t is not (x >= 1 - t), so the levels that are *not* reached are counted, from the last one on.
+    """
     shape = op.type.shape
     x = np.array(np.broadcast_to(operands[0], shape)).reshape(-1)
     sign, base = flat(op.sign, shape), flat(op.base, shape)
     levels = np.broadcast_to(op.levels, (*shape, op.levels.shape[-1])).reshape(len(x), -1)
-    reach_lo, reach_hi = np.minimum(sign * b.lo[x], sign * b.hi[x]), np.maximum(sign * b.lo[x], sign * b.hi[x])
-    always = (levels <= reach_lo[:, None]).sum(axis=1)
-    element, k = np.nonzero((levels > reach_lo[:, None]) & (levels <= reach_hi[:, None]))
-    s = sign[element]
-    level = np.where(s > 0, levels[element, k], 1 - levels[element, k])
-    bit = at_least(b, x[element], level) if len(element) else np.zeros(0, np.int32)
-    imm = base + always + np.bincount(element[s < 0], minlength=len(x))
-    return weighted_sums(b, element, bit, s, imm, op.type.lo, op.type.hi).reshape(shape)
+    count = levels.shape[1]
+    if not count:
+        return b.const(base).reshape(shape)
+    up = np.where(sign[:, None] > 0, levels, 1 - levels[:, ::-1])  # ascending either way
+    reached = np.where(up <= b.lo[x][:, None], 1, 0)
+    element, k = np.nonzero((up > b.lo[x][:, None]) & (up <= b.hi[x][:, None]))
+    bits = b.const(reached.reshape(-1)).reshape(reached.shape)
+    if len(element):
+        bits[element, k] = at_least(b, x[element], up[element, k])
+    code, width = binary(b, bits)
+    lo, hi = op.type.lo.reshape(-1), op.type.hi.reshape(-1)
+    if width > TABLE_BITS:
+        imm = np.where(sign > 0, base, base + count)
+        rows = weighted_sums(b, np.arange(len(x)), code, sign, imm, lo, hi)
+    else:
+        codes = np.minimum(np.arange(1 << width), count)
+        ids = np.array([b.intern(v + (codes if s > 0 else count - codes)) for v, s in zip(base, sign, strict=True)], np.int64)
+        rows = b.table(code, ids, 0, bounds=(lo, hi))
+    return rows.reshape(shape)
+
+
+def binary(b: NetlistBuilder, bits: Rows) -> tuple[Rows, int]:
+    """The number of ones in `bits` [elements, count], which come before the zeros, and its width: halving by selection."""
+    width = int(bits.shape[1]).bit_length()
+    zeros = b.const(np.zeros(bits.shape[0] * ((1 << width) - 1 - bits.shape[1]), np.int64)).reshape(bits.shape[0], -1)
+    left = np.concatenate([bits, zeros], axis=1)
+    digits = []
+    for half in (1 << k for k in reversed(range(width))):
+        middle, below, above = left[:, half - 1], left[:, :half - 1], left[:, half:]
+        digits.append(middle)
+        if half > 1:
+            left = b.select(np.repeat(middle, half - 1), above.reshape(-1), below.reshape(-1)).reshape(below.shape)
+    code = digits[0]
+    for digit in digits[1:]:
+        code = b.sum2(code, 1, False, digit, 0, False)
+    return code, width
 
 
 def table(op: Table, operands: list[Rows], b: NetlistBuilder) -> Rows:

@@ -28,7 +28,8 @@ def conv(op: Conv, operands: list[Rows], b: NetlistBuilder) -> Rows:
     target = (o[:, None] * positions + np.arange(positions))[there]
     value = np.broadcast_to(weight[o, i, k][:, None], there.shape)
     padding = weight.sum(axis=1) @ (met < 0) * op.fill  # [outputs, positions]
-    return weighted_sums(b, target, row, value[there], op.bias[:, None] + padding, op.type.lo, op.type.hi).reshape(op.type.shape)
+    imm = op.bias[:, None] + padding
+    return weighted_sums(b, target, row, value[there], imm, op.type.lo, op.type.hi).reshape(op.type.shape)
 
 
 def sum_pool(op: SumPool, operands: list[Rows], b: NetlistBuilder) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from gatewright.ir.windows import Window
 EXACT_FLOAT64 = 1 << 53
 EXACT_INT64 = 1 << 62
 MANY = 1 << 12
-"""From so many elements on, windows over a tensor of one type per channel share the bounds of all positions."""
+"""Above so many elements, windows over a tensor with one type per channel share the bounds of all positions."""
 
 
 def last(index: tuple[Any, ...]) -> Any:
@@ -23,9 +24,17 @@ def last(index: tuple[Any, ...]) -> Any:
     return (..., *index)
 
 
-def uniform(x: FixedArray) -> bool:
-    """True where the bounds repeat along all spatial axes."""
-    return all(b.strides[a] == 0 for b in (x.lo, x.hi) for a in range(1, b.ndim))
+Ends = tuple[OBJECT, OBJECT]
+
+
+def by_channel(x: FixedArray, positions: int) -> Ends | None:
+    """The bounds per channel, [channels, 1, ...], of a tensor that has one type at all positions; None where it has not, or
+    where it and the result (of `positions` elements) are so small that each position may have bounds of its own."""
+    if max(x.size, positions) <= MANY:
+        return None
+    ends = compact(x.lo, x.hi)
+    lo, hi = (b[last((slice(0, 1),) * (b.ndim - 1))] for b in ends)
+    return (lo, hi) if all(bool((b == e).all()) for b, e in zip(ends, (lo, hi), strict=True)) else None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,18 +101,20 @@ class Conv(Windowed):
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         x, = types
-        ends = _arithmetic(x, self.gain(), self.fill)
-        w, bias = self.weight.astype(ends[0].dtype), self.constant(x.lo.ndim - 1).astype(ends[0].dtype)
         out = (len(self.weight), *self.window(x.shape).out)
-        if uniform(x) and np.prod(out) > MANY:
-            lo, hi = self._anywhere(x.shape, ends, w)
+        shared = by_channel(x, math.prod(out))
+        lo, hi = shared or (x.lo, x.hi)
+        lo, hi = _arithmetic((lo - self.fill, hi - self.fill), self.gain())
+        w, bias = self.weight.astype(lo.dtype), self.constant(x.lo.ndim - 1).astype(lo.dtype)
+        if shared:
+            lo, hi = self._anywhere(x.shape, (lo, hi), w)
         else:
-            pair = np.stack([np.broadcast_to(e, x.shape) for e in ends])
+            pair = np.stack([lo, hi])
             up, down = self.sums(pair, np.maximum(w, 0)), self.sums(pair, np.minimum(w, 0))
             lo, hi = up[0] + down[1], up[1] + down[0]
         return spread(lo + bias, out), spread(hi + bias, out)
 
-    def _anywhere(self, shape: tuple[int, ...], ends: tuple[OBJECT, OBJECT], w: OBJECT) -> tuple[OBJECT, OBJECT]:
+    def _anywhere(self, shape: tuple[int, ...], ends: Ends, w: OBJECT) -> Ends:
         """Bounds over all positions of a channel: a tap that some position pads may also count 0."""
         window = self.window(shape)
         lo = hi = np.zeros((len(w), 1), w.dtype)
@@ -130,9 +141,9 @@ class Conv(Windowed):
         return ("depthwise " if depthwise else "") + "conv " + "x".join(map(str, self.taps_shape()))
 
 
-def _arithmetic(x: FixedArray, gain: int, less: int = 0) -> tuple[OBJECT, OBJECT]:
-    """The bounds, `less` subtracted: int64 where sums with weights of this total cannot overflow, else Python integers; compact."""
-    lo, hi = (b - less for b in compact(x.lo, x.hi))
+def _arithmetic(ends: Ends, gain: int) -> Ends:
+    """int64 where sums with weights of this total cannot overflow, else Python integers."""
+    lo, hi = ends
     reach = max(abs(int(lo.min(initial=0))), abs(int(hi.max(initial=0)))) * max(gain, 1)
     return (lo, hi) if reach < EXACT_INT64 else (lo.astype(object), hi.astype(object))
 
@@ -156,16 +167,14 @@ class SumPool(Windowed):
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         x, = types
-        ends = _arithmetic(x, int(np.prod(self.kernel)))
-        if uniform(x) and x.size > MANY:
-            counts = self.window(x.shape).counts()
-            few, many = int(counts.min(initial=0)), int(counts.max(initial=0))
-            lo = np.minimum(ends[0] * few, ends[0] * many)
-            hi = np.maximum(ends[1] * few, ends[1] * many)
-            shape = (x.shape[0], *counts.shape)
-            return spread(lo, shape), spread(hi, shape)
-        lo, hi = self.sums(np.stack([np.broadcast_to(e, x.shape) for e in ends]))
-        return lo, hi
+        counts = self.window(x.shape).counts()
+        shared = by_channel(x, x.shape[0] * counts.size)
+        lo, hi = _arithmetic(shared or (x.lo, x.hi), math.prod(self.kernel))
+        if not shared:
+            lo, hi = self.sums(np.stack([lo, hi]))
+            return lo, hi
+        few, many, shape = int(counts.min(initial=0)), int(counts.max(initial=0)), (x.shape[0], *counts.shape)
+        return spread(np.minimum(lo * few, lo * many), shape), spread(np.maximum(hi * few, hi * many), shape)
 
     def compute(self, operands: list[Codes]) -> Codes:
         return self.sums(operands[0])
@@ -196,9 +205,10 @@ class ExtremePool(Windowed):
 
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         x, = types
-        if uniform(x):
-            shape = (x.shape[0], *self.window(x.shape).out)
-            return tuple(spread(b, shape) for b in compact(x.lo, x.hi))  # type: ignore[return-value]
+        shape = (x.shape[0], *self.window(x.shape).out)
+        shared = by_channel(x, math.prod(shape))
+        if shared:
+            return spread(shared[0], shape), spread(shared[1], shape)
         lo, hi = self.extremes(np.stack([x.lo, x.hi]))
         return lo, hi
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from onnx_ops import model_of, same_as_onnxruntime
+from onnx_ops import compiled, model_of, same_as_onnxruntime
+
+from gatewright.errors import UserError
 
 
 def i64(*values: int) -> Any:
@@ -165,3 +167,20 @@ def test_wrapped_convolution_and_batch_norm(tmp_path: Path) -> None:
              helper.make_node("BatchNormalization", ["n", "g", "b", "m", "v"], ["z"], epsilon=0.0),
              helper.make_node("Squeeze", ["z", "one"], ["y"])]
     same_as_onnxruntime(model_of(nodes, {"x": (1, 4)}, ["y"], constants), tmp_path)
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0])
+def test_a_table_at_a_computed_index(scale: float, tmp_path: Path) -> None:
+    """exp, sigmoid and the like, as trigger firmware has them; negative indices count from the end."""
+    constants = {"table": (np.arange(16) ** 2 / 4).astype(np.float32), "s": np.float32(scale)}
+    nodes = [helper.make_node("Floor", ["x"], ["f"]), helper.make_node("Mul", ["f", "s"], ["m"]),
+             helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64), helper.make_node("Gather", ["table", "i"], ["y"])]
+    same_as_onnxruntime(model_of(nodes, {"x": (1, 20)}, ["y"], constants), tmp_path, "fixed<6,4>")
+
+
+def test_an_index_beyond_the_table_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Floor", ["x"], ["f"]), helper.make_node("Cast", ["f"], ["i"], to=TensorProto.INT64),
+             helper.make_node("Gather", ["table", "i"], ["y"], "lookup")]
+    with pytest.raises(UserError, match="indices from -8 to 7") as error:
+        compiled(model_of(nodes, {"x": (1, 2)}, ["y"], {"table": np.ones(5, np.float32)}), tmp_path, input_type="fixed<6,4>")
+    assert error.value.node == "lookup"

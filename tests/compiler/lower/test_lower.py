@@ -189,5 +189,5 @@ def test_choices() -> None:
     for largest in (0, 1):
         operands = given("a", "[2, 3]", "-9..5"), given("b", "[3]", "[-2, 6, -20]..[7, 9, -10]")
         lowered_alike(op(f"extremum {{largest = {largest}}}", *operands))
-    with pytest.raises(UserError, match="not 0 or 1"):
+    with pytest.raises(ValueError, match="not 0 or 1"):
         op("select {}", given("c", "[3]", "0..2"), given("a", "[3]", "-3..1"), given("b", "[3]", "-1..4"))

@@ -12,14 +12,28 @@ import numpy as np
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import check_elements, integers, onnx_shape
 from gatewright.compiler.frontend.standard.shape import reshaped, transposed
-from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Value, across_batch, cut, same_along, unsupported
+from gatewright.compiler.frontend.values import (
+    MAX_SCALED_BITS,
+    Builder,
+    Const,
+    Data,
+    Handler,
+    Value,
+    across_batch,
+    cut,
+    integer_constant,
+    same_along,
+    unsupported,
+)
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, elementwise, exacts
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, Surd, elementwise, exacts, unit
 from gatewright.ir.fixed import Ints
-from gatewright.ir.ops import Concat, Take
+from gatewright.ir.ops import Concat, Table, Take
 from gatewright.ir.ops.shape import taken
 
 AGAIN = "Export the model again"
+MAX_ENTRIES = 1 << 16
+"""Codes that an index into a table may have."""
 
 
 def pick(b: Builder, node: Node, x: Value, wanted: Mapping[int, Ints], value: Any = Fraction(0), name: str = "") -> Value:
@@ -85,6 +99,8 @@ def split(b: Builder, node: Node, inputs: list[Any]) -> list[Value]:
 
 def gather(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x, index = inputs
+    if isinstance(x, Const) and isinstance(index, Data):
+        return lookup(b, node, x, index)
     where = np.array(elementwise(int, constant_index(index, node)), dtype=np.int64)
     shape = onnx_shape(b, x)
     axis = axis_of(node, node.attributes.get("axis", 0), len(shape))
@@ -94,6 +110,31 @@ def gather(b: Builder, node: Node, inputs: list[Any]) -> Value:
     if where.ndim == 1:
         return y
     return reshaped(b, node, y, (*shape[:axis], *where.shape, *shape[axis + 1:]))
+
+
+def lookup(b: Builder, node: Node, entries: Const, index: Data) -> Data:
+    """A table of constants at a computed index: how exporters of trigger firmware write exp, sigmoid, 1/x."""
+    if entries.value.ndim != 1:
+        raise unsupported(node, f"of a computed index from a tensor of shape {list(entries.value.shape)} is not supported",
+                          "Look up single numbers")
+    op, s, o = b.integer(index, node.outputs[0] + ".index", node.name)
+    scale, offset = s.reshape(-1)[0], o.reshape(-1)[0]
+    if (s != scale).any() or (o != offset).any():
+        raise unsupported(node, "has indices with other scales from element to element", "Use one scale for the index")
+    first, last, size = int(op.type.lo.min()), int(op.type.hi.max()), len(entries.value)
+    if last - first >= MAX_ENTRIES:
+        raise unsupported(node, f"has an index of {last - first + 1} codes, more than {MAX_ENTRIES}", "Use a narrower index")
+    places = [scale * code + offset for code in range(first, last + 1)]
+    if any(isinstance(p, Surd) or p.denominator != 1 or not -size <= p < size for p in places):
+        raise unsupported(node, f"has indices from {float(places[0]):g} to {float(places[-1]):g}, not all of them one of the "
+                          f"{size} entries", "Limit the index to the table with a Clip")
+    values = entries.value[np.array([int(p) for p in places])]
+    step = unit(values)
+    if step is None:
+        raise unsupported(node, "has entries without a common unit", "Quantise the table")
+    codes = integer_constant(np.asarray(values / step, object), "its entries", node.name, MAX_SCALED_BITS)
+    leaf = b.emit(Table, node.outputs[0], [op], node.name, exacts(step), ex.ZERO, first=first, values=codes)
+    return Data(ex.affine(leaf, exacts(step)), index.shape, index.batched)
 
 
 def constant_index(index: Any, node: Node) -> Exacts:

@@ -124,8 +124,8 @@ def test_the_same_row_twice_does_not_join() -> None:
 
 @pytest.mark.parametrize(("width", "shift", "negative", "bits"), [
     (10, [0, 3], [False, False], 7), (10, [3, 0], [False, False], 7), (10, [0, 3], [True, False], 10),
-    (10, [0, 3], [False, True], 7), (10, [0, 0], [False, True], 10), (10, [4, 2, 3], [False, False, True], 7), (10, [4, 2, 3], [False, True, False], 8),
-    (2, [0, 3], [False, False], 0),
+    (10, [0, 3], [False, True], 7), (10, [0, 0], [False, True], 10), (10, [4, 2, 3], [False, False, True], 7),
+    (10, [4, 2, 3], [False, True, False], 8), (2, [0, 3], [False, False], 0),
 ])
 def test_chains_begin_where_operands_meet(width: int, shift: list[int], negative: list[bool], bits: int) -> None:
     assert chain_bits(np.array([width]), np.array([shift]), np.array([negative])).tolist() == [bits]

@@ -1,0 +1,119 @@
+"""The side-by-side benchmark: descriptions mean the same to the reference and to gatewright; rows, search and plot."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers.build import build_gatewright
+from benchmarks.peers.description import Activation, Description, Grid, Layer, activated, from_json, load, random_matrix, rounded
+from benchmarks.peers.plot import svg
+from benchmarks.peers.to_onnx import to_onnx
+
+ROUNDINGS = ("floor", "half_up", "half_even")
+
+
+def described(activation: Activation | None, seed: int = 0, narrow: bool = False, signed: bool = True) -> Description:
+    rng = np.random.default_rng(seed)
+    first = Layer(rng.integers(-7, 8, (4, 3)), 2, rng.integers(-9, 10, 3), 3, activation)
+    second = Layer(rng.integers(-3, 4, (3, 2)), 1, np.zeros(2, np.int64), 0, None)
+    return Description("small", Grid(signed, 4, 1, narrow), (first, second))
+
+
+@pytest.mark.parametrize(("relu", "signed", "rounding", "saturate", "narrow"), [
+    *((relu, signed, rounding, True, False) for relu, signed, rounding in itertools.product((True, False), (True, False), ROUNDINGS)),
+    *((False, True, rounding, True, True) for rounding in ROUNDINGS), *((True, True, rounding, False, False) for rounding in ROUNDINGS),
+    *((False, signed, rounding, False, False) for signed in (True, False) for rounding in ROUNDINGS)])
+def test_gatewright_builds_what_is_described(relu: bool, signed: bool, rounding: str, saturate: bool, narrow: bool,
+                                             tmp_path: Path) -> None:
+    activation = Activation(Grid(signed, 3, 0, narrow), relu, rounding, saturate)
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400}
+    built = build_gatewright(described(activation, narrow=narrow), job)
+    assert built["mismatches"] == 0
+    assert built["cycles"] >= 1
+    assert (tmp_path / "top.v").exists()
+
+
+def test_a_wrong_build_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = described(Activation(Grid(True, 3, 0, False), False, "half_even", True))
+    other = described(Activation(Grid(True, 3, 0, False), False, "half_up", True))
+    monkeypatch.setattr("benchmarks.peers.to_onnx.to_onnx", lambda _: to_onnx(other))
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400}
+    assert build_gatewright(model, job)["mismatches"] > 0
+
+
+def test_rounding_and_limits_by_hand() -> None:
+    x = np.array([-7, -6, -5, -2, -1, 0, 1, 2, 3, 6, 10])                  # quarters
+    assert rounded(x, 2, "floor").tolist() == [-2, -2, -2, -1, -1, 0, 0, 0, 0, 1, 2]
+    assert rounded(x, 2, "half_up").tolist() == [-2, -1, -1, 0, 0, 0, 0, 1, 1, 2, 3]
+    assert rounded(x, 2, "half_even").tolist() == [-2, -2, -1, 0, 0, 0, 0, 0, 1, 2, 2]
+    assert rounded(x, -1, "floor").tolist() == (2 * x).tolist()
+    narrow = Activation(Grid(True, 2, 0, True), False, "floor", True)
+    assert activated(x, 2, narrow).tolist() == [-1, -1, -1, -1, -1, 0, 0, 0, 0, 1, 1]
+    wraps = Activation(Grid(False, 1, 0, False), False, "floor", False)
+    assert activated(x, 2, wraps).tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0]
+
+
+def test_a_description_by_hand(tmp_path: Path) -> None:
+    text = {"name": "n", "input": {"size": 2, "signed": True, "bits": 4, "frac": 1},
+            "layers": [{"w": [[3, -1], [2, 5]], "w_frac": 2, "b": [1, -2], "b_frac": 0, "act": None}]}
+    (tmp_path / "n.json").write_text(json.dumps(text))
+    codes, frac = load("n", tmp_path).evaluate(np.array([[1, -2], [7, 7]]))
+    assert (codes.tolist(), frac) == ([[7, -27], [43, 12]], 3)
+    text["layers"][0]["act"] = {"relu": True, "signed": False, "bits": 3, "frac": 0, "rounding": "up", "saturate": True}
+    with pytest.raises(ValueError, match="'up' is none of the roundings"):
+        from_json(text)
+    assert load("cmvm5", tmp_path).layers[0].weight.tolist() == random_matrix(5).layers[0].weight.tolist()
+    assert random_matrix(40).layers[0].weight.min() == -32
+    assert random_matrix(40).layers[0].weight.max() == 31
+
+
+def test_what_onnx_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="narrow range"):
+        to_onnx(described(Activation(Grid(True, 3, 0, True), False, "floor", False)))
+    layer = Layer(np.array([[2**25 + 1]]), 0, np.zeros(1, np.int64), 0, None)
+    with pytest.raises(ValueError, match="no float32"):
+        to_onnx(Description("wide", Grid(True, 4, 0, False), (layer,)))
+    onnx.checker.check_model(to_onnx(described(None)))
+
+
+def row(tool: str = "gatewright", **values: Any) -> dict[str, Any]:
+    return {"model": "m", "tool": tool, "clock_ns": 5.0, "lut": 100, "ff": 10, "latency_ns": 30.5, "crude_ns": 5.1} | values
+
+
+def test_rows_are_kept_and_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "results" / "rows.json"
+    for new in (row(), row("alkaid"), row(lut=90), row(clock_ns=None)):
+        peers.merge(file, new)
+    assert [(r["tool"], r["clock_ns"], r["lut"]) for r in peers.read(file)] == [
+        ("gatewright", None, 100), ("alkaid", 5.0, 100), ("gatewright", 5.0, 90)]
+
+
+@pytest.mark.parametrize("enough", [2, 3, 7, 19, 20, 99])
+def test_fewest_stages(enough: int) -> None:
+    tried = []
+
+    def build(stages: int) -> dict[str, Any]:
+        tried.append(stages)
+        return {"cycles": stages, "meets": stages >= enough}
+
+    assert peers.fewest_stages(build, 20)["cycles"] == min(enough, 20)
+    assert len(tried) <= 6
+
+
+def test_plot_shows_what_can_be_compared() -> None:
+    rows = [row(), row("alkaid", lut=200, source="stored"), row(model="alone"), row("da4ml", model="m", clock_ns=2.5, skipped="no")]
+    drawing = svg(rows)
+    ElementTree.fromstring(drawing)
+    assert "m, 5 ns" in drawing
+    assert "alone" not in drawing
+    assert drawing.count("<title>") == 6
+    assert drawing.count('fill-opacity="0.45"') == 3
