@@ -25,7 +25,7 @@ from gatewright.backends import part
 from gatewright.compiler import driver
 from gatewright.compiler.cli import parser
 from gatewright.compiler.estimate.estimate import estimate
-from gatewright.compiler.frontend import qonnx, standard
+from gatewright.compiler.frontend import qdq, qonnx, standard
 from gatewright.compiler.lower import LOWERINGS, lower
 from gatewright.compiler.options import Options, with_config
 from gatewright.compiler.project import write
@@ -178,7 +178,7 @@ def test_json_keys() -> None:
 
 def test_operator_table() -> None:
     table = quoted("\n".join(first_cells(section("docs/exactness.md", "Operators"))))
-    assert table == set(standard.HANDLERS) | set(qonnx.HANDLERS)
+    assert table == set(standard.HANDLERS) | set(qonnx.HANDLERS) | set(qdq.HANDLERS) | set(qdq.MICROSOFT)
     modes = quoted("\n".join(first_cells(section("docs/exactness.md", "Quantisers"))))
     assert modes == set(qonnx.ROUNDING_MODES)
 

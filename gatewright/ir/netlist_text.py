@@ -14,10 +14,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.ir.netlist import Netlist, NetPort, Op
+from gatewright.ir.npz import npz_arrays, npz_bytes
 
 _ROW = re.compile(r'%(\d+) = (\w+) ?(.*?)(?: : (-?\d+)\.\.(-?\d+))? @(".*")')
 _OPERAND = re.compile(r"([-+]?) ?%(\d+)(?:<<(\d+))?")
@@ -168,25 +167,18 @@ def to_npz(netlist: Netlist) -> bytes:
     for key, parts in ragged.items():
         arrays[key] = np.concatenate([np.zeros(0, np.int64), *parts])
         arrays[key + "_size"] = np.array([len(p) for p in parts], np.int64)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for key, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(key + ".npy", (1980, 1, 1, 0, 0, 0))
-            archive.writestr(info, member.getvalue(), zipfile.ZIP_DEFLATED, 1)
-    return buffer.getvalue()
+    return npz_bytes(arrays)
 
 
 def from_npz(data: bytes) -> Netlist:
     """The netlist that `to_npz` wrote (not verified)."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        names = json.loads(arrays["names"].tobytes())
-        columns: dict[str, Any] = {c: arrays[c] for c in _COLUMNS}
-        columns["tables"] = tuple(_pieces(arrays["tables"], arrays["tables_size"]))
-        for key in ("inputs", "outputs"):
-            rows = _pieces(arrays[key].astype(np.int32), arrays[key + "_size"])
-            columns[key] = tuple(NetPort(name, r) for name, r in zip(names[key], rows, strict=True))
+    arrays = npz_arrays(data)
+    names = json.loads(arrays["names"].tobytes())
+    columns: dict[str, Any] = {c: arrays[c] for c in _COLUMNS}
+    columns["tables"] = tuple(_pieces(arrays["tables"], arrays["tables_size"]))
+    for key in ("inputs", "outputs"):
+        rows = _pieces(arrays[key].astype(np.int32), arrays[key + "_size"])
+        columns[key] = tuple(NetPort(name, r) for name, r in zip(names[key], rows, strict=True))
     return Netlist(name=names["name"], origins=tuple(names["origins"]), **columns)
 
 
