@@ -190,6 +190,7 @@ def _eliminate(out_in: Any, node_in: Any, shift_in: Any, negative_in: Any, sums:
             if size + 1 >= len(scores):
                 scores, items = np.append(scores, np.zeros_like(scores)), np.append(items, np.zeros_like(items))
             size = _push(scores, items, size, _value(keys[k], counts[k], lo, hi), keys[k])
+    pushed = np.zeros(len(keys), np.int64)  # the new node for which a pair was last put into the heap
     found_x, found_y = np.zeros(n, np.int64), np.zeros(n, np.int64)
     while size:
         score, key = scores[0], items[0]
@@ -256,15 +257,23 @@ def _eliminate(out_in: Any, node_in: Any, shift_in: Any, negative_in: Any, sums:
                     keys[q] = pair
                     used += 1
                 counts[q] += 1
-                if counts[q] > 1:
-                    if size + 1 >= len(scores):
-                        scores, items = np.append(scores, np.zeros_like(scores)), np.append(items, np.zeros_like(items))
-                    size = _push(scores, items, size, _value(pair, counts[q], lo, hi), pair)
                 if 2 * used > len(keys):
                     keys, counts = _grown(keys, counts)
+                    pushed = np.zeros(len(keys), np.int64)
             place[t] = begin[c] + length[c]
             member[place[t]] = t
             length[c] += 1
+        for t in range(digits - found, digits):  # only now are the counts of the new node's pairs known
+            c = out[t]
+            for x in range(begin[c], begin[c] + length[c]):
+                z = member[x]
+                pair = _key(new, shift[t], sign[t], node[z], shift[z], sign[z])
+                q = _slot(keys, pair)
+                if z != t and counts[q] > 1 and pushed[q] != new:
+                    pushed[q] = new
+                    if size + 1 >= len(scores):
+                        scores, items = np.append(scores, np.zeros_like(scores)), np.append(items, np.zeros_like(items))
+                    size = _push(scores, items, size, _value(pair, counts[q], lo, hi), pair)
     left = np.flatnonzero(alive)
     made = nodes - operands
     return na[:made], nb[:made], nd[:made], ng[:made], out[left], node[left], shift[left], sign[left] == 1
