@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatewright.ir.fixed import Ints
+from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Bools
 from gatewright.ir.netlist import Netlist, Op
 from gatewright.ir.usage import constant
@@ -61,9 +61,3 @@ def three_operands(netlist: Netlist) -> Add3:
     units = (own >> start) + negative.sum(axis=1)
     good = (own & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (start < netlist.widths[rows])
     return Add3(rows[good], place[good], negative[good], start[good], units[good], total[rows[good]])
-
-
-def trailing_zeros(values: Ints) -> Ints:
-    """Trailing zero bits; 63 for zero."""
-    lowest = (values & -values).astype(np.uint64)
-    return np.where(values == 0, 63, np.bitwise_count(lowest - np.uint64(1)).astype(np.int64))

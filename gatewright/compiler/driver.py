@@ -89,26 +89,31 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         if backend not in BACKENDS:
             raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(BACKENDS)}")
     imported = import_model(path, options.types(), options.outputs or None)
-    say = dump or (lambda step, text: None)
+
+    def say(step: str, ir: Graph | Netlist) -> None:
+        """The text is made only where somebody wants it: a large netlist takes longer to write than to compile."""
+        if dump:
+            dump(step, show_graph(ir) if isinstance(ir, Graph) else show_netlist(ir))
+
     checker = Checker(imported.graph)
     graphs.verify(imported.graph)
-    say("import", show_graph(imported.graph))
+    say("import", imported.graph)
     graph, correspondence = imported.graph, Correspondence.identity([op.name for op in imported.graph.ops])
     for step in GRAPH_PASSES:
         result = step.run(graph)
         graph, correspondence = result.graph, correspondence.after(result.renamed, result.gone)
         graphs.verify(graph)
         checker.graph(step.name, graph, correspondence)
-        say(step.name, show_graph(graph))
+        say(step.name, graph)
     netlist, rows = lower(graph, 3 if part.adds_three else 2)
     correspondence = correspondence.lowered(rows)
     netlists.verify(netlist)
-    say("lower", show_netlist(netlist))
+    say("lower", netlist)
     for name, netlist_pass in (*NETLIST_PASSES, *((name, step) for name, step, applies in PART_PASSES if applies(part))):
         netlist, moved = netlist_pass(netlist)
         correspondence = correspondence.moved(moved)
         netlists.verify(netlist)
-        say(name, show_netlist(netlist))
+        say(name, netlist)
     checker.netlist("netlist passes", netlist, correspondence)
     kernel, notes = pipeline(netlist, part, options.clock_ns)
     name = identifiers([options.name or graph.name])[0]

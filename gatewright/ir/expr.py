@@ -150,27 +150,9 @@ def constant_shapes(expr: Expr) -> list[tuple[int, ...]]:
     return shapes
 
 
-def is_uniform(expr: Expr) -> bool:
-    """True where all constants are scalars: the same function for all elements."""
-    return not any(constant_shapes(expr))
-
-
 def substitute(expr: Expr, replacements: dict[int, Expr]) -> Expr:
     """The expression with leaves replaced, by index."""
     return transform(expr, lambda a: a, lambda leaf: replacements.get(leaf.index, leaf))
-
-
-def rewrite(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
-    """The expression with every subexpression, outermost first, for which `new` has one replaced by it."""
-    done: dict[int, Expr] = {}
-
-    def visit(e: Expr) -> Expr:
-        if id(e) not in done:
-            found = new(e)
-            done[id(e)] = found if found is not None else with_children(e, [visit(x) for x in children(e)])
-        return done[id(e)]
-
-    return visit(expr)
 
 
 def with_children(e: Expr, parts: Sequence[Expr]) -> Expr:

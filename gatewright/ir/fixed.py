@@ -21,6 +21,12 @@ def bits_for(lo: int, hi: int) -> int:
     return max(-lo - 1, hi).bit_length() + 1 if lo < 0 else max(hi.bit_length(), 1)
 
 
+def trailing_zeros(values: Ints) -> Ints:
+    """The number of low zero bits of every element; 63 for zero."""
+    lowest = (values & -values).astype(np.uint64)
+    return np.where(values == 0, 63, np.bitwise_count(lowest - np.uint64(1)).astype(np.int64))
+
+
 @dataclass(frozen=True, slots=True)
 class Fixed:
     """The integers `lo..hi` (codes) times `2**-frac`; width and sign follow from the bounds.

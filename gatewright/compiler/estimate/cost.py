@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
-from gatewright.ir.fixed import Ints
+from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
 from gatewright.ir.usage import constant
@@ -76,13 +76,6 @@ def _lut_tree(part: Part, inputs: Ints) -> tuple[Ints, Floats]:
     return -(-(inputs - 1) // (size - 1)), levels * (part.delay["net"] + part.delay["lut"])
 
 
-def _trailing_zeros(values: Ints) -> Ints:
-    """Trailing zero bits; 63 for zero."""
-    lowest = (values & -values).astype(np.uint64)
-    count: Ints = np.bitwise_count(lowest - np.uint64(1)).astype(np.int64)
-    return np.where(values == 0, 63, count)
-
-
 def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     """One pass over operands sorted by shift within their row, constants left out: they join `imm`."""
     count = np.diff(netlist.first)[rows]
@@ -90,8 +83,8 @@ def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     owner, arg = np.repeat(np.arange(len(rows)), count), netlist.arg[place]
     fixed = constant(netlist)[arg]
     zeros = np.full(len(rows), 63)
-    np.minimum.at(zeros, owner[fixed], _trailing_zeros(netlist.lo[arg[fixed]]) + netlist.shift[place[fixed]])
-    zeros = np.minimum(zeros, _trailing_zeros(netlist.imm[rows]))
+    np.minimum.at(zeros, owner[fixed], trailing_zeros(netlist.lo[arg[fixed]]) + netlist.shift[place[fixed]])
+    zeros = np.minimum(zeros, trailing_zeros(netlist.imm[rows]))
     order = np.lexsort((netlist.shift[place], owner))
     order = order[~fixed[order]]
     owner, place, arg = owner[order], place[order], arg[order]
@@ -128,7 +121,7 @@ def _compare(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
                      (netlist.lo[netlist.arg[a]] << netlist.shift[a]) + 1)
     varying = np.where(known[1], a, b)
     own = width[netlist.arg[varying]]
-    skipped = np.where(equal, 0, np.maximum(_trailing_zeros(limit) - netlist.shift[varying], 0))
+    skipped = np.where(equal, 0, np.maximum(trailing_zeros(limit) - netlist.shift[varying], 0))
     inputs = np.where(known[0] | known[1], np.maximum(own - skipped, 1), 2 * np.maximum(*top))
     lut, delay = _lut_tree(part, inputs)
     chained = ~(equal | known[0] | known[1])

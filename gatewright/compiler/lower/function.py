@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.lower.sums import Rows, weighted_sums
-from gatewright.ir.fixed import Ints
+from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Requant, Table, Thresholds
 from gatewright.ir.ops.function import WRAP, round_shift
@@ -17,11 +17,6 @@ TABLE_BITS = 6
 
 DIRECT_BITS = 5
 """Bits below the point up to which half-even rounding is decided by one table: with the bit above, a LUT's six inputs."""
-
-
-def trailing_zeros(x: Ints) -> Ints:
-    """The number of low zero bits of non-zero integers."""
-    return np.round(np.log2((x & -x).astype(np.float64))).astype(np.int64)
 
 
 def flat(values: Any, shape: tuple[int, ...]) -> Ints:
@@ -132,7 +127,7 @@ def clipped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
 def at_least(b: NetlistBuilder, v: Rows, constant: Ints) -> Rows:
     """v >= constant, without the bits of v below the constant's lowest one: they cannot decide."""
     width = widths(b.lo[v], b.hi[v])
-    skip = np.minimum(np.where(constant == 0, width - 1, trailing_zeros(np.where(constant == 0, 1, constant))), width - 1)
+    skip = np.minimum(trailing_zeros(constant), width - 1)
     return b.ge(shifted(b, v, skip), b.const(constant >> skip))
 
 
