@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class ToolMissing(UserError):
-    """An external program is not installed; the remedy says which extra or package brings it."""
+    """What a check needs is not there: a program, or the files of a target; the remedy says how to get it."""
 
 
 class InternalError(Exception):

@@ -394,7 +394,7 @@ def test_example_of_a_netlist_pass(seed: int) -> None:
 
 def test_example_of_a_target() -> None:
     design = design_of(random_netlist(1))
-    files = run_block("target").emit(design, {"gatewright": "1.2", "sha256": "abc"})
+    files = run_block("target").emit(design, None, {"gatewright": "1.2", "sha256": "abc"})
     assert f"constexpr int latency_cycles = {design.latency_cycles};" in files["ports.h"]
     assert all(f"{p.rtl}_width = {p.width}" in files["ports.h"] for p in design.inputs + design.outputs)
 

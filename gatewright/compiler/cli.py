@@ -320,7 +320,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--input-type", action="append", default=[], metavar="[NAME=]T", help="for example fixed<16,6>")
     p.add_argument("--output-type", action="append", default=[], metavar="[NAME=]T", help="for outputs without a quantiser")
     p.add_argument("--outputs", metavar="NAMES", help="tensors to compute, separated by commas (default: the model's outputs)")
-    p.add_argument("--backend", metavar="NAMES", help="what to generate (verilog)")
+    p.add_argument("--backend", metavar="NAMES", help="what to generate, separated by commas (default: verilog)")
     p.add_argument("--name", help="name of the design and of its top module (default: the file's)")
 
 

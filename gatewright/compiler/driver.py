@@ -16,9 +16,10 @@ import numpy as np
 from gatewright import __version__
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
+from gatewright.backends.targets import TARGETS
 from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.lower import lower
-from gatewright.compiler.options import BACKENDS, Options
+from gatewright.compiler.options import Options
 from gatewright.compiler.passes.absorb_bias import AbsorbBias
 from gatewright.compiler.passes.base import GraphPass
 from gatewright.compiler.passes.dead_ops import DeadOps
@@ -86,8 +87,8 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     if not 0 < options.clock_ns < math.inf:
         raise UserError(f"a clock period of {options.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
     for backend in options.backend:
-        if backend not in BACKENDS:
-            raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(BACKENDS)}")
+        if backend not in TARGETS:
+            raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
     imported = import_model(path, options.types(), options.outputs or None)
 
     def say(step: str, ir: Graph | Netlist) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.backends.part import DEFAULT_PART
+from gatewright.backends.targets import DEFAULT_TARGETS
 from gatewright.compiler.frontend.importer import Types
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Cast
-
-BACKENDS = ("verilog",)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Options:
     input_types: Mapping[str, str] = field(default_factory=dict)
     output_types: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
-    backend: tuple[str, ...] = BACKENDS
+    backend: tuple[str, ...] = DEFAULT_TARGETS
     name: str = ""
 
     def types(self) -> Types:

@@ -22,11 +22,12 @@ import numpy as np
 from gatewright import __version__
 from gatewright.backends import verilog
 from gatewright.backends.part import Part, load_part
+from gatewright.backends.targets import TARGETS
 from gatewright.compiler.driver import Compilation
 from gatewright.compiler.frontend.onnx_file import Model, load
 from gatewright.compiler.frontend.values import Quantised
 from gatewright.compiler.options import Options
-from gatewright.errors import UserError
+from gatewright.errors import ToolMissing, UserError
 from gatewright.ir import design as designs
 from gatewright.ir.correspondence import Correspondence
 from gatewright.ir.design import Design
@@ -47,12 +48,13 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     """All files of `design/`, by path: the same bytes for the same model, options and compiler."""
     header = {"gatewright": __version__, "model": c.imported.model.path.name, "sha256": c.sha256, "part": c.part.name,
               "clock_ns": c.options.clock_ns}
-    texts = verilog.emit(c.design, header)
-    vectors = stimulus(c.design.inputs, TESTBENCH_VECTORS, seed=1)
-    vectors = {op.name: np.clip(vectors[op.name], op.type.lo.reshape(-1), op.type.hi.reshape(-1)) for op in c.graph.input_ops}
-    sources = verilog.sources(c.design.name, texts)
-    rtl = Rtl(c.design.name, tuple(Path(p) for p in sources), c.design.inputs, c.design.outputs, c.design.latency_cycles)
-    texts |= cocotb.testbench(rtl, vectors, c.design.evaluate(vectors))
+    texts: dict[str, str] = {}
+    for name in c.options.backend:
+        texts |= TARGETS[name](c.design, c.graph, header)
+    sources: tuple[str, ...] = ()
+    if "verilog" in c.options.backend:
+        sources = verilog.sources(c.design.name, texts)
+        texts |= _testbench(c, sources)
     texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c, sources),
               "correspondence.json": json.dumps({"tensors": dict(c.correspondence.tensors),
                                                  "gone": dict(c.correspondence.gone)}, indent=1) + "\n"}
@@ -61,6 +63,14 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     files["correspondence.npz"] = npz_bytes({str(i): r for i, r in enumerate(c.correspondence.rows.values())} | {
         "names": np.array(list(c.correspondence.rows), np.str_)})
     return files | {f"model/{name}": data for name, data in c.imported.model.files.items()}
+
+
+def _testbench(c: Compilation, sources: Sequence[str]) -> dict[str, str]:
+    """`cocotb/`, with vectors in it."""
+    vectors = stimulus(c.design.inputs, TESTBENCH_VECTORS, seed=1)
+    vectors = {op.name: np.clip(vectors[op.name], op.type.lo.reshape(-1), op.type.hi.reshape(-1)) for op in c.graph.input_ops}
+    rtl = Rtl(c.design.name, tuple(Path(p) for p in sources), c.design.inputs, c.design.outputs, c.design.latency_cycles)
+    return cocotb.testbench(rtl, vectors, c.design.evaluate(vectors))
 
 
 def _manifest(c: Compilation, sources: Sequence[str]) -> str:
@@ -152,7 +162,7 @@ def stored(read: Callable[[Project], T]) -> cached_property[T]:
     def checked(project: Project) -> T:
         try:
             return read(project)
-        except Damaged:
+        except (Damaged, ToolMissing):
             raise
         except Exception as error:  # json, numpy, zipfile and the parsers of the IR raise many kinds
             raise Damaged(f"'{project.design_folder}' is damaged, or made by another version of gatewright "
@@ -239,9 +249,16 @@ class Project:
             raise ValueError(f"'{self.model_path}' is not the model that was compiled")
         return model
 
+    def require(self, target: str) -> None:
+        """Raises ToolMissing unless the folder was compiled with this target among `--backend`."""
+        if target not in self.options.backend:
+            raise ToolMissing(f"'{self.folder}' has no files of the target '{target}'",
+                              remedy=f"Compile again with: --backend {','.join((*self.options.backend, target))}")
+
     @stored
     def rtl(self) -> Rtl:
-        """The Verilog in the folder, as the simulators take it."""
+        """The Verilog in the folder, as the simulators take it. Raises ToolMissing where none was asked for."""
+        self.require("verilog")
         sources = tuple(self.design_folder / p for p in self.manifest["sources"])
         for source in sources:
             source.stat()
