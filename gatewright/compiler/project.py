@@ -47,7 +47,7 @@ TESTBENCH_VECTORS = 64
 def design_files(c: Compilation) -> dict[str, bytes]:
     """All files of `design/`, by path: the same bytes for the same model, options and compiler."""
     header = {"gatewright": __version__, "model": c.imported.model.path.name, "sha256": c.sha256, "part": c.part.name,
-              "clock_ns": c.options.clock_ns}
+              "clock_ns": c.options.clock_ns, "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()}}
     texts: dict[str, str] = {}
     for name in c.options.backend:
         texts |= TARGETS[name](c.design, c.graph, header)

@@ -57,14 +57,14 @@ class Compiler:
     command: tuple[str, ...]
     version: str
 
-    def run(self, arguments: Sequence[str], log: Path) -> None:
-        """Compile or link. Raises UserError where that fails, with the whole of the compiler's message in `log`."""
+    def run(self, arguments: Sequence[str], log: Path, what: str = "the simulation") -> None:
+        """Compile or link `what`. Raises UserError where that fails, with the whole of the compiler's message in `log`."""
         done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             log.write_text(done.stderr)
             errors = [line for line in done.stderr.splitlines() if "error" in line]
             reason = errors[0] if errors else f"exit status {done.returncode}"
-            raise UserError(f"the C++ compiler {self.command[0]} fails on the simulation: {reason}",
+            raise UserError(f"the C++ compiler {self.command[0]} fails on {what}: {reason}",
                             remedy=f"It needs C++17, memory and room on the disk; its whole message is in {log}")
 
 
@@ -97,14 +97,10 @@ def runtime_objects(verilator: Verilator, compiler: Compiler, folder: Path) -> l
     flags = ["-O1", *verilator.flags]
     inputs = [verilator.version, *compiler.command, compiler.version, *flags]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatewright"
-    ready = cache / f"verilator-{key}"
-    if not ready.is_dir():
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(dir=cache))
-        except OSError:
-            made = ready = folder
+    cache = cache_folder()
+    ready = folder if cache is None else cache / f"verilator-{key}"
+    if cache is None or not ready.is_dir():
+        made = folder if cache is None else Path(tempfile.mkdtemp(dir=cache))
         for name in RUNTIME:
             source, output = verilator.root / "include" / f"{name}.cpp", made / f"{name}.o"
             compiler.run([*flags, "-c", str(source), "-o", str(output)], folder / "compiler.log")
@@ -114,6 +110,16 @@ def runtime_objects(verilator: Verilator, compiler: Compiler, folder: Path) -> l
             except OSError:  # another process was first
                 shutil.rmtree(made)
     return [ready / f"{name}.o" for name in RUNTIME]
+
+
+def cache_folder() -> Path | None:
+    """The user's cache for what is compiled once; None where it cannot be written."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatewright"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return cache if os.access(cache, os.W_OK) else None
 
 
 def _ask(*command: str) -> str:
