@@ -46,8 +46,8 @@ def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, s
     ports = {p.name: p for p in design.inputs + design.outputs}
     casts = {op.name: real_cast(op, header["input_casts"].get(op.name)) for op in graph.input_ops}
     meanings = {o.name: o.meaning for o in graph.outputs}
-    bounds = kernel.netlist.lo, kernel.netlist.hi
-    inputs = [_port(ports[net.name], f"input{i}", lanes) | _input(*(b[net.rows] for b in bounds), casts[net.name])
+    lo, hi = kernel.netlist.lo, kernel.netlist.hi
+    inputs = [_port(ports[net.name], f"input{i}", lanes) | _input(lo[net.rows], hi[net.rows], casts[net.name])
               | {"ap_type": ap_type(header["input_casts"].get(net.name))}
               for i, (net, lanes) in enumerate(zip(kernel.netlist.inputs, text.input_lanes, strict=True))]
     outputs = [_port(ports[net.name], f"output{i}", lanes) | _output(meanings[net.name])
@@ -63,9 +63,9 @@ def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, s
     files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in _ONCE}
     for path, template in _RENDERED.items():
         files[path.format(name=design.name)] = environment.get_template(f"{template}.j2").render(values)
-    template = environment.get_template("part.cpp.j2")
+    part = environment.get_template("part.cpp.j2")
     for number, chunks in enumerate(parts):
-        files[f"part{number}.cpp"] = template.render(values | {"chunks": chunks, "tables": _tables(text, chunks)})
+        files[f"part{number}.cpp"] = part.render(values | {"chunks": chunks, "tables": _tables(text, chunks)})
     return {f"{FOLDER}/{path}": content for path, content in files.items()}
 
 

@@ -128,7 +128,8 @@ class KernelText:
         return Statement(text, lanes, mask, tuple(r for r in dict.fromkeys(reads) if not self._constant(r)))
 
     def _sum(self, constant: int, operands: Sequence[tuple[int, int, bool]], lanes: int) -> str:
-        plus, minus = [], []
+        plus: list[str] = []
+        minus: list[str] = []
         for row, shift, negated in operands:
             if self._constant(row):
                 constant += (-1 if negated else 1) * (self.lo[row] << shift)

@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from gatewright.compiler.data import warn
 from gatewright.compiler.driver import compile_model
 from gatewright.compiler.estimate.estimate import estimate
 from gatewright.compiler.options import Options, with_config
@@ -23,6 +24,7 @@ from gatewright.compiler.report import write_report
 from gatewright.compiler.run import run
 from gatewright.compiler.synthesis import synthesise_project
 from gatewright.compiler.verify import verify, verify_all
+from gatewright.sim.emulator import Emulator, build
 from gatewright.sim.result import VerificationResult
 from gatewright.synth.result import Resources
 
@@ -69,7 +71,7 @@ class CompiledModel:
 
     def verify(self, level: str = "rtl", vectors: int | None = None,
                data: str | Path | None = None) -> VerificationResult:
-        """Compares every output bit with the model: level reference, netlist, rtl or cocotb."""
+        """Compares every output bit with the model: level reference, netlist, emulator, rtl or cocotb."""
         result = verify(self.project, level, vectors, data)
         self.report()
         return result
@@ -82,7 +84,13 @@ class CompiledModel:
 
     def run(self, data: str | Path | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Outputs for an .npz file or for arrays by input name: real values as NAME, integer codes as NAME_code."""
-        return run(self.project, data)[0]
+        results = run(self.project, data)
+        warn(results.warnings)
+        return results.outputs
+
+    def emulator(self) -> Emulator:
+        """The emulator, built or from the cache: codes or real values in and out, several threads. Needs a C++ compiler."""
+        return build(self.project.design.name, self.project.emulator)
 
     def estimate(self) -> Resources:
         """Resources and latency without synthesis."""

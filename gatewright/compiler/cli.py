@@ -138,12 +138,14 @@ def cmd_run(o: argparse.Namespace) -> int:
     from gatewright.compiler.run import run
     from gatewright.ir.npz import npz_bytes
 
-    outputs, messages = run(Project(Path(o.folder)), o.data)
-    warn(messages)
+    with Steps(ERR) as steps:
+        results = run(Project(Path(o.folder)), o.data, steps)
+    outputs = results.outputs
+    warn(results.warnings)
     write_atomically(Path(o.output), npz_bytes(outputs))
     if not o.quiet:
-        samples = len(next(iter(outputs.values())))
-        OUT.print(f"{samples} samples: {escape(', '.join(outputs))} written to {escape(o.output)}")
+        samples, how = len(next(iter(outputs.values()))), "by the emulator" if results.emulated else "in Python"
+        OUT.print(f"{samples} samples, computed {how}: {escape(', '.join(outputs))} written to {escape(o.output)}")
     return 0
 
 
@@ -280,8 +282,9 @@ def parser() -> argparse.ArgumentParser:
     _compile_arguments(c)
     v = command("verify", cmd_verify, "compare every output bit with the model")
     v.add_argument("folder", metavar="DIR")
-    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "rtl", "cocotb", "all"),
-                   help="reference: the ONNX file by an independent evaluator; netlist; rtl: Verilator (default); cocotb")
+    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "emulator", "rtl", "cocotb", "all"),
+                   help="reference: the ONNX file by an independent evaluator; netlist; emulator: the C++ that run uses; "
+                   "rtl: Verilator (default); cocotb")
     given = v.add_mutually_exclusive_group()
     given.add_argument("--vectors", type=_count, metavar="N", help="corners and random codes over the whole input types")
     given.add_argument("--data", metavar="X.npz", help="your inputs, and expected outputs if the file has them")

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gatewright import __version__
-from gatewright.backends import verilog
+from gatewright.backends import emulator, verilog
 from gatewright.backends.part import Part, load_part
 from gatewright.backends.targets import TARGETS
 from gatewright.compiler.driver import Compilation
@@ -46,8 +46,8 @@ TESTBENCH_VECTORS = 64
 
 def design_files(c: Compilation) -> dict[str, bytes]:
     """All files of `design/`, by path: the same bytes for the same model, options and compiler."""
-    header = {"gatewright": __version__, "model": c.imported.model.path.name, "sha256": c.sha256, "part": c.part.name,
-              "clock_ns": c.options.clock_ns, "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()}}
+    casts = {k: str(v) for k, v in c.imported.input_casts.items()}
+    header = _header(c.imported.model.path.name, c.sha256, c.options, casts)
     texts: dict[str, str] = {}
     for name in c.options.backend:
         texts |= TARGETS[name](c.design, c.graph, header)
@@ -63,6 +63,12 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     files["correspondence.npz"] = npz_bytes({str(i): r for i, r in enumerate(c.correspondence.rows.values())} | {
         "names": np.array(list(c.correspondence.rows), np.str_)})
     return files | {f"model/{name}": data for name, data in c.imported.model.files.items()}
+
+
+def _header(model: str, sha256: str, options: Options, input_casts: Mapping[str, str]) -> dict[str, Any]:
+    """What every target is told (`backends/targets.py`)."""
+    return {"gatewright": __version__, "model": model, "sha256": sha256, "part": load_part(options.part).name,
+            "clock_ns": options.clock_ns, "input_casts": input_casts}
 
 
 def _testbench(c: Compilation, sources: Sequence[str]) -> dict[str, str]:
@@ -263,6 +269,15 @@ class Project:
         for source in sources:
             source.stat()
         return Rtl(self.design.name, sources, self.design.inputs, self.design.outputs, self.design.latency_cycles)
+
+    @stored
+    def emulator(self) -> dict[str, str]:
+        """The files of the emulator: those in the folder, or, where it was compiled without, what they would be."""
+        if "emulator" in self.options.backend:
+            paths = sorted((self.design_folder / emulator.FOLDER).iterdir())
+            return {f"{emulator.FOLDER}/{p.name}": p.read_text(encoding="utf-8") for p in paths}
+        m = self.manifest
+        return emulator.emit(self.design, self.graph, _header(m["model"]["file"], m["sha256"], self.options, m["input_casts"]))
 
     def results(self, kind: str) -> list[dict[str, Any]]:
         """What `DIR/results/` holds of a kind, "verify" or "synth", in the order of the file names."""

@@ -31,7 +31,7 @@ from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
-from gatewright.sim import cocotb, verilator
+from gatewright.sim import cocotb, emulator, verilator
 from gatewright.sim.judge import Judge, Trace
 from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
@@ -40,8 +40,8 @@ from gatewright.sim.vectors import corner_vectors, random_vectors
 
 Progress = Callable[[str, float], None]
 
-LEVELS = ("reference", "netlist", "rtl", "cocotb")
-DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "rtl": 10_000, "cocotb": 1_000}
+LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb")
+DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000}
 """Vectors of a level where the user does not say how many."""
 
 
@@ -236,6 +236,14 @@ def _netlist(project: Project, given: Stimulus, progress: Progress | None) -> Ve
         return VerificationResult("netlist", "failed", str(error), len(given))
 
 
+def _emulator(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "emulator")
+    if failure:
+        return failure
+    built = emulator.build(project.design.name, project.emulator, progress=progress)
+    return diagnosed(project, given, emulator.verify(built, given.flat, expected))
+
+
 def _rtl(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
     expected, failure = _specification(project, given, "rtl")
     if failure:
@@ -253,7 +261,7 @@ def _cocotb(project: Project, given: Stimulus, progress: Progress | None) -> Ver
 
 
 _LEVELS: Mapping[str, Callable[[Project, Stimulus, Progress | None], VerificationResult]] = {
-    "reference": _reference, "netlist": _netlist, "rtl": _rtl, "cocotb": _cocotb}
+    "reference": _reference, "netlist": _netlist, "emulator": _emulator, "rtl": _rtl, "cocotb": _cocotb}
 
 
 def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> VerificationResult:

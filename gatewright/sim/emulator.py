@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from gatewright.sim.result import VerificationResult, compare
 from gatewright.sim.toolchain import Compiler, cache_folder, find_compiler
 
 Array = NDArray[Any]
+Progress = Callable[[str, float], None]
+"""Called with what is going on and how much of it is done, 0..1."""
 
 FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-w")
 """An emulator in the cache is for this machine: all that its processor can do."""
@@ -105,7 +107,7 @@ class Emulator:
         return self.run({name: np.asarray(values, np.int64) for name, values in inputs.items()}, threads)
 
 
-def build(name: str, files: Mapping[str, str], *, flags: tuple[str, ...] = FLAGS) -> Emulator:
+def build(name: str, files: Mapping[str, str], *, flags: tuple[str, ...] = FLAGS, progress: Progress | None = None) -> Emulator:
     """The emulator of the design `name` from its files (`backends/emulator.py`), compiled in parallel or found in the cache.
 
     Raises ToolMissing without a C++ compiler, UserError where it fails.
@@ -118,7 +120,7 @@ def build(name: str, files: Mapping[str, str], *, flags: tuple[str, ...] = FLAGS
         os.utime(ready)
         return Emulator(ready, name)
     with tempfile.TemporaryDirectory(prefix="gatewright-emulator-") as work:
-        library = _compile(compiler, files, Path(work), flags)
+        library = _compile(compiler, files, Path(work), flags, progress or (lambda what, done: None))
         if cache is None:
             return Emulator(library, name)  # stays loaded although its file goes
         handle, partial = tempfile.mkstemp(dir=cache)
@@ -130,7 +132,7 @@ def build(name: str, files: Mapping[str, str], *, flags: tuple[str, ...] = FLAGS
     return Emulator(ready, name)
 
 
-def _compile(compiler: Compiler, files: Mapping[str, str], folder: Path, flags: tuple[str, ...]) -> Path:
+def _compile(compiler: Compiler, files: Mapping[str, str], folder: Path, flags: tuple[str, ...], report: Progress) -> Path:
     for path, text in files.items():
         (folder / Path(path).name).write_text(text, encoding="utf-8")
     log, library = folder / "compiler.log", folder / "emulator.so"
@@ -143,7 +145,10 @@ def _compile(compiler: Compiler, files: Mapping[str, str], folder: Path, flags: 
 
     units = sorted((p for p in folder.glob("*.cpp") if p.name != "cms.cpp"), key=lambda p: -p.stat().st_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_unit, units))
+        objects = []
+        for done, compiled in enumerate(pool.map(compile_unit, units), 1):
+            objects.append(compiled)
+            report("compiling the emulator", done / len(units))
     compiler.run(["-shared", *map(str, objects), "-pthread", "-o", str(library)], log, "the emulator")
     return library
 

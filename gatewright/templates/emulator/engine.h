@@ -49,51 +49,43 @@ GATEWRIGHT_INLINE bool encode(double x, const Cast &cast, double &code) {
     return good;
 }
 
-// One sample's elements as codes of type S; true where all of them lie in lo..hi.
+// One sample's elements as codes of type S; `bad` becomes other than 0 where one does not lie in lo..hi.
 template <class S, class T>
-GATEWRIGHT_INLINE bool read_row(const T *x, S *row, int elements, const S *lo, const S *hi, const Cast &) {
-    int bad = 0;
+GATEWRIGHT_INLINE void read_row(const T *x, S *row, S *bad, int elements, const S *lo, const S *hi, const Cast &) {
     for (int e = 0; e < elements; e++) {
         const S code = (S)x[e];
-        bad |= (T)code != x[e];
-        bad |= code < lo[e];
-        bad |= code > hi[e];
+        bad[e] |= (S)(((T)code != x[e]) | (code < lo[e]) | (code > hi[e]));
         row[e] = code;
     }
-    return !bad;
 }
 template <class S>
-GATEWRIGHT_INLINE bool read_reals(const double *x, S *row, int elements, const S *lo, const S *hi, const Cast &cast) {
-    int bad = 0;
+GATEWRIGHT_INLINE void read_reals(const double *x, S *row, S *bad, int elements, const S *lo, const S *hi, const Cast &cast) {
     for (int e = 0; e < elements; e++) {
         double code;
-        bad |= !encode(x[e], cast, code);
-        bad |= code < (double)lo[e];
-        bad |= code > (double)hi[e];
+        const bool good = encode(x[e], cast, code);
+        bad[e] |= (S)(!good | (code < (double)lo[e]) | (code > (double)hi[e]));
         row[e] = (S)code;
     }
-    return !bad;
 }
 template <class S>
-GATEWRIGHT_INLINE bool read_row(const double *x, S *row, int elements, const S *lo, const S *hi, const Cast &cast) {
+GATEWRIGHT_INLINE void read_row(const double *x, S *row, S *bad, int elements, const S *lo, const S *hi, const Cast &cast) {
     // The usual types get loops of their own, which the compiler vectorises.
     if (cast.rounding == EXACT && cast.overflow == REFUSE)
-        return read_reals(x, row, elements, lo, hi, Cast{cast.scale, EXACT, REFUSE, cast.lo, cast.hi});
-    if (cast.rounding == ROUND && cast.overflow == SATURATE)
-        return read_reals(x, row, elements, lo, hi, Cast{cast.scale, ROUND, SATURATE, cast.lo, cast.hi});
-    return read_reals(x, row, elements, lo, hi, cast);
+        read_reals(x, row, bad, elements, lo, hi, Cast{cast.scale, EXACT, REFUSE, cast.lo, cast.hi});
+    else if (cast.rounding == ROUND && cast.overflow == SATURATE)
+        read_reals(x, row, bad, elements, lo, hi, Cast{cast.scale, ROUND, SATURATE, cast.lo, cast.hi});
+    else
+        read_reals(x, row, bad, elements, lo, hi, cast);
 }
 template <class S>
-GATEWRIGHT_INLINE bool read_row(const float *x, S *row, int elements, const S *lo, const S *hi, const Cast &cast) {
-    bool good = true;
+GATEWRIGHT_INLINE void read_row(const float *x, S *row, S *bad, int elements, const S *lo, const S *hi, const Cast &cast) {
     for (int e = 0; e < elements; e += 64) {
         double wide[64];
         const int some = elements - e < 64 ? elements - e : 64;
         for (int i = 0; i < some; i++)
             wide[i] = x[e + i];
-        good &= read_row(wide, row + e, some, lo + e, hi + e, cast);
+        read_row(wide, row + e, bad + e, some, lo + e, hi + e, cast);
     }
-    return good;
 }
 
 // What the codes of an output mean: value = code * scale + offset, one pair for all elements (step 0) or one each (step 1).
@@ -174,15 +166,31 @@ template <class L, class S = typename L::Value> static void to_rows(const L *lan
         }
 }
 
+template <class S> GATEWRIGHT_INLINE bool any(const S *values, int elements) {
+    S found = 0;
+    for (int e = 0; e < elements; e++)
+        found |= values[e];
+    return found;
+}
+
 // A block of at most LANES samples into lanes; returns how many of them, from the first, can be represented.
 template <class L, class T, int E>
 static int load(const T *x, int samples, L *lanes, const typename L::Value *lo, const typename L::Value *hi, const Cast &cast) {
     using S = typename L::Value;
     enum { PADDED = (E + LANES - 1) / LANES * LANES };
     alignas(64) S rows[LANES * PADDED];
-    int good = 0;
-    while (good < samples && read_row(x + (size_t)good * E, rows + good * PADDED, E, lo, hi, cast))
-        good++;
+    int good = samples;
+    S bad[E] = {};
+    for (int i = 0; i < samples; i++)
+        read_row(x + (size_t)i * E, rows + i * PADDED, bad, E, lo, hi, cast);
+    if (any(bad, E)) { // rarely: sample by sample, up to the first that is bad
+        memset(bad, 0, sizeof bad);
+        for (good = 0; good < samples; good++) {
+            read_row(x + (size_t)good * E, rows + good * PADDED, bad, E, lo, hi, cast);
+            if (any(bad, E))
+                break;
+        }
+    }
     for (int i = good; i < LANES; i++)
         memset(rows + i * PADDED, 0, sizeof(S) * E);
     to_lanes(rows, lanes, E, PADDED);
