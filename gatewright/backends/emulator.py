@@ -44,14 +44,15 @@ def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, s
     kernel = design.kernels[0]
     text = KernelText(kernel)
     ports = {p.name: p for p in design.inputs + design.outputs}
-    casts = {op.name: real_cast(op, header["input_casts"].get(op.name)) for op in graph.input_ops}
+    asked = {name: Cast.parse(text) for name, text in header["input_casts"].items()}
+    casts = {op.name: real_cast(op, asked.get(op.name)) for op in graph.input_ops}
     meanings = {o.name: o.meaning for o in graph.outputs}
     lo, hi = kernel.netlist.lo, kernel.netlist.hi
     inputs = [_port(ports[net.name], f"input{i}", lanes) | _input(lo[net.rows], hi[net.rows], casts[net.name])
-              | {"ap_type": ap_type(header["input_casts"].get(net.name))}
+              | {"ap_type": ap_type(asked.get(net.name))}
               for i, (net, lanes) in enumerate(zip(kernel.netlist.inputs, text.input_lanes, strict=True))]
     outputs = [_port(ports[net.name], f"output{i}", lanes) | _output(meanings[net.name])
-               | {"ap_type": ap_type(repr(ports[net.name].type) if plain(meanings[net.name], ports[net.name]) else None)}
+               | {"ap_type": ap_type(plain_type(meanings[net.name], ports[net.name]))}
                for i, (net, lanes) in enumerate(zip(kernel.netlist.outputs, text.output_lanes, strict=True))]
     parts = list(_parts(text.chunks))
     values = {"name": design.name, "header": header, "inputs": inputs, "outputs": outputs, "slots": text.slots,
@@ -84,7 +85,7 @@ def _parts(chunks: Sequence[Chunk]) -> Iterator[list[dict[str, Any]]]:
 def _tables(text: KernelText, chunks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The tables that these chunks look up."""
     lines = "\n".join(line for chunk in chunks for line in chunk["lines"] if "look<" in line)
-    return [{"name": name, "lanes": lanes, "values": ", ".join(map(str, text.netlist.tables[number].tolist()))}
+    return [{"name": name, "lanes": lanes, "entries": ", ".join(map(str, text.netlist.tables[number].tolist()))}
             for number, lanes in sorted(text.tables_used) if f"({(name := f'table{number}_{lanes}')}," in lines]
 
 
@@ -96,20 +97,21 @@ def _port(port: Port, identifier: str, lanes: int) -> dict[str, Any]:
             "facts": ", ".join(map(str, facts)), "comment": f"{json.dumps(port.name)}, {t!r}", "rtl": port.rtl}
 
 
-def plain(meaning: Meaning, port: Port) -> bool:
-    """Whether the codes mean what the port's type says: code * 2**-frac."""
-    return _single(meaning.scale) == Fraction(2) ** -port.type.frac and _single(meaning.offset) == 0
+def plain_type(meaning: Meaning, port: Port) -> Cast | None:
+    """The port's type where the codes mean what it says, code * 2**-frac; None where they mean something else."""
+    plain = _single(meaning.scale) == Fraction(2) ** -port.type.frac and _single(meaning.offset) == 0
+    return Cast(port.type) if plain else None
 
 
-def ap_type(cast: str | None) -> str:
+def ap_type(cast: Cast | None) -> str:
     """The type of ap_fixed.h that a type as users write it is; double where there is none.
 
-    >>> ap_type("fixed<8,6,RND_CONV,SAT>")
+    >>> ap_type(Cast.parse("fixed<8,6,RND_CONV,SAT>"))
     'ap_fixed<8,6,AP_RND_CONV,AP_SAT>'
     """
     if cast is None:
         return "double"
-    name, _, fields = str(Cast.parse(cast)).partition("<")
+    name, _, fields = str(cast).partition("<")
     width, integer, *modes = fields.removesuffix(">").split(",")
     return f"ap_{name}<{','.join([width, integer, *(f'AP_{mode}' for mode in modes)])}>"
 
@@ -136,18 +138,17 @@ class RealCast:
         return f"{_real(Fraction(2) ** self.frac)}, {self.rounding or 'EXACT'}, {self.overflow}, {self.lo}.0, {self.hi}.0"
 
 
-def real_cast(op: Op, cast: str | None) -> RealCast | None:
+def real_cast(op: Op, cast: Cast | None) -> RealCast | None:
     """How the host makes codes of an input; None where double precision cannot do that exactly for every value."""
     encoding = op.encoding if isinstance(op, Input) else None
     if encoding is not None:
         return _quantiser(encoding.expr)
     if cast is None:
         return None
-    wanted = Cast.parse(cast)
-    t = wanted.type
-    lo = -t.hi if wanted.overflow == "SAT_SYM" and t.signed else t.lo
-    overflow = "REFUSE" if wanted.overflow is None else "WRAP" if wanted.overflow == "WRAP" else "SATURATE"
-    return RealCast(t.frac, ROUNDING[wanted.rounding] if wanted.rounding else None, overflow, lo, t.hi)
+    t = cast.type
+    lo = -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo
+    overflow = "REFUSE" if cast.overflow is None else "WRAP" if cast.overflow == "WRAP" else "SATURATE"
+    return RealCast(t.frac, ROUNDING[cast.rounding] if cast.rounding else None, overflow, lo, t.hi)
 
 
 def _quantiser(e: ex.Expr) -> RealCast | None:

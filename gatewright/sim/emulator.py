@@ -135,7 +135,7 @@ def build(name: str, files: Mapping[str, str], *, flags: tuple[str, ...] = FLAGS
 def _compile(compiler: Compiler, files: Mapping[str, str], folder: Path, flags: tuple[str, ...], report: Progress) -> Path:
     for path, text in files.items():
         (folder / Path(path).name).write_text(text, encoding="utf-8")
-    log, library = folder / "compiler.log", folder / "emulator.so"
+    log, library = Path(tempfile.gettempdir()) / f"{folder.name}.log", folder / "emulator.so"
 
     def compile_unit(source: Path) -> Path:
         level = "-O1" if source.name.startswith("part") else "-O3" if source.name == "variant.cpp" else "-O2"
