@@ -116,7 +116,7 @@ def test_real_values_become_codes_in_every_mode() -> None:
     built = build(design.name, files_of(design, {name: str(cast) for name, cast in casts.items()}))
     values = np.concatenate([np.arange(-200, 200) / 32, [-1e300, 1e300, 1e-300, -1e-300, 0.0625 + 2.0**-50, -0.0]])
     values = np.append(values, np.nextafter(0.0625, 0))[:, None]
-    got = built.run({name: values for name in casts})
+    got = built.run(dict.fromkeys(casts, values))
     for name, cast in casts.items():
         op: Any = SimpleNamespace(name=name)
         ok = np.abs(values[:, 0]) < 1e200 if cast.overflow == "WRAP" else np.full(len(values), True)
