@@ -122,7 +122,7 @@ def test_verify_all_levels(copy: Path, capsys: Capture) -> None:
     """Also the test bench that lies in the folder."""
     results = value(capsys, "verify", copy, "--level", "all", "--vectors", 40)
     assert [(r["level"], r["status"]) for r in results] == [(level, "passed") for level in (
-        "reference", "netlist", "rtl", "cocotb")]
+        "reference", "netlist", "emulator", "rtl", "cocotb")]
     assert results[2]["latency_cycles"] == results[3]["latency_cycles"]
 
 

@@ -66,6 +66,12 @@ def test_no_bit_differs(network: Network, level: str, compiled: dict[str, Projec
 
 
 @pytest.mark.parametrize("network", [*TRIGGERS, *JETS], ids=str)
+def test_no_bit_of_the_emulator_differs(network: Network, compiled: dict[str, Project], tmp_path: Path) -> None:
+    result = verify(project(network, compiled, tmp_path), "emulator", **network.given)
+    assert (result.status, result.mismatching_values) == ("passed", 0)
+
+
+@pytest.mark.parametrize("network", [*TRIGGERS, *JETS], ids=str)
 def test_no_bit_of_the_rtl_differs(network: Network, compiled: dict[str, Project], tmp_path: Path) -> None:
     made = project(network, compiled, tmp_path)
     result = verify(made, "rtl", **network.given)
