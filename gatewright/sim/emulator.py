@@ -138,9 +138,9 @@ def _compile(compiler: Compiler, files: Mapping[str, str], folder: Path, flags: 
     log, library = Path(tempfile.gettempdir()) / f"{folder.name}.log", folder / "emulator.so"
 
     def compile_unit(source: Path) -> Path:
-        level = "-O1" if source.name.startswith("part") else "-O3" if source.name == "variant.cpp" else "-O2"
+        level = ["-O3", "-fno-trapping-math"] if source.name == "variant.cpp" else ["-O1"]
         target = source.with_suffix(".o")
-        compiler.run([*flags, level, "-c", str(source), "-o", str(target)], log, "the emulator")
+        compiler.run([*flags, *level, "-c", str(source), "-o", str(target)], log, "the emulator")
         return target
 
     units = sorted((p for p in folder.glob("*.cpp") if p.name != "cms.cpp"), key=lambda p: -p.stat().st_size)

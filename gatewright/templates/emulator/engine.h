@@ -32,22 +32,25 @@ GATEWRIGHT_INLINE double rounded(double y, Rounding mode) {
     }
 }
 
-// The code of a real value; false where the type has none for it.
-GATEWRIGHT_INLINE bool encode(double x, const Cast &cast, double &code) {
+// The code of a real value; `wrong` is made 1 where the type has none for it. No branches: loops of this become vector code.
+GATEWRIGHT_INLINE double encode(double x, const Cast &cast, double &wrong) {
     const double y = x * cast.scale, r = rounded(y, cast.rounding);
-    bool good = __builtin_fabs(y) <= 1.7976931348623157e308 && (cast.rounding != EXACT || r == y);
+    double code = r;
+    wrong = __builtin_fabs(y) <= 1.7976931348623157e308 ? wrong : 1.0; // NaN and infinity
+    if (cast.rounding == EXACT)
+        wrong = r == y ? wrong : 1.0;
     if (cast.overflow == SATURATE) {
-        code = r < cast.lo ? cast.lo : r > cast.hi ? cast.hi : r;
+        code = code < cast.lo ? cast.lo : code;
+        code = code > cast.hi ? cast.hi : code;
     } else if (cast.overflow == WRAP) {
         const double size = cast.hi - cast.lo + 1, moved = r - cast.lo;
         code = moved - __builtin_floor(moved / size) * size + cast.lo;
-    } else {
-        good = good && r >= cast.lo && r <= cast.hi;
-        code = r;
     }
-    code = good ? code : 0;
-    return good;
+    return code;
 }
+
+// A double that is an integer of type S; narrow ones by way of 32 bits, for which processors have an instruction.
+template <class S> GATEWRIGHT_INLINE S whole(double x) { return sizeof(S) == 8 ? (S)x : (S)(int32_t)x; }
 
 // One sample's elements as codes of type S; `bad` becomes other than 0 where one does not lie in lo..hi.
 template <class S, class T>
@@ -60,11 +63,22 @@ GATEWRIGHT_INLINE void read_row(const T *x, S *row, S *bad, int elements, const 
 }
 template <class S>
 GATEWRIGHT_INLINE void read_reals(const double *x, S *row, S *bad, int elements, const S *lo, const S *hi, const Cast &cast) {
-    for (int e = 0; e < elements; e++) {
-        double code;
-        const bool good = encode(x[e], cast, code);
-        bad[e] |= (S)(!good | (code < (double)lo[e]) | (code > (double)hi[e]));
-        row[e] = (S)code;
+    enum { SOME = 64 };
+    for (int first = 0; first < elements; first += SOME) {
+        const int some = elements - first < SOME ? elements - first : SOME;
+        double code[SOME], wrong[SOME];
+        for (int i = 0; i < some; i++) {
+            const int e = first + i;
+            double w = 0, c = encode(x[e], cast, w);
+            w = c >= (double)lo[e] ? w : 1.0;
+            w = c <= (double)hi[e] ? w : 1.0;
+            code[i] = w == 0.0 ? c : 0.0;
+            wrong[i] = w;
+        }
+        for (int i = 0; i < some; i++) {
+            row[first + i] = whole<S>(code[i]);
+            bad[first + i] |= whole<S>(wrong[i]);
+        }
     }
 }
 template <class S>
