@@ -204,8 +204,7 @@ def test_dequantize_linear(scale: Any, zero: Any, attributes: dict[str, Any], do
     compare(model_of("DequantizeLinear", x, [scale, zero], attributes, 20, domain=domain), x)
 
 
-# onnxruntime's own additions, products and averages add the zero point before they round, against their documentation:
-# even zero points, which give the same either way.
+# Odd zero points: halves tell whether they are added before or after the rounding.
 XS, WS, YS = F(0.5), F(0.25), F(2)
 Q: dict[str, tuple[str, tuple[int, ...], list[Any], dict[str, Any], str]] = {
     "conv": ("QLinearConv", (1, 3, 5, 5), [XS, U8(7), ints(4, 3, 2, 2).astype(I8), F([0.25, 0.5, 1, 0.125]),
@@ -214,13 +213,13 @@ Q: dict[str, tuple[str, tuple[int, ...], list[Any], dict[str, Any], str]] = {
     "gemm": ("QGemm", (2, 4), [XS, U8(7), ints(3, 4).astype(I8), F([0.25, 0.5, 1]), I8([0, 0, 0]), np.int32([5, -6, 7]), YS,
              U8(9)], {"transB": 1}, MICROSOFT),
     "gemm_real": ("QGemm", (2, 4), [XS, U8(7), ints(4, 3).astype(I8), WS, I8(0), np.int32([5, -6, 7])], {}, MICROSOFT),
-    "add": ("QLinearAdd", (2, 4), [XS, U8(7), ints(2, 4, low=0).astype(U8), WS, U8(1), F(1), U8(8)], {}, MICROSOFT),
-    "mul": ("QLinearMul", (2, 4), [XS, U8(7), ints(2, 4, low=0).astype(U8), WS, U8(1), YS, U8(8)], {}, MICROSOFT),
+    "add": ("QLinearAdd", (2, 4), [XS, U8(7), ints(2, 4, low=0).astype(U8), WS, U8(1), F(1), U8(9)], {}, MICROSOFT),
+    "mul": ("QLinearMul", (2, 4), [XS, U8(7), ints(2, 4, low=0).astype(U8), WS, U8(1), YS, U8(9)], {}, MICROSOFT),
     "leaky": ("QLinearLeakyRelu", (2, 4), [XS, U8(99), F(0.25), U8(9)], {"alpha": 0.5}, MICROSOFT),
-    "average": ("QLinearAveragePool", (1, 2, 4, 4), [XS, U8(7), F(0.25), U8(8)], {"kernel_shape": [2, 2]}, MICROSOFT),
-    "average_last": ("QLinearAveragePool", (1, 4, 4, 2), [XS, U8(7), F(0.25), U8(8)],
+    "average": ("QLinearAveragePool", (1, 2, 4, 4), [XS, U8(7), F(0.25), U8(9)], {"kernel_shape": [2, 2]}, MICROSOFT),
+    "average_last": ("QLinearAveragePool", (1, 4, 4, 2), [XS, U8(7), F(0.25), U8(9)],
                      {"kernel_shape": [2, 2], "channels_last": 1}, MICROSOFT),
-    "global": ("QLinearGlobalAveragePool", (1, 2, 4, 4), [XS, U8(7), F(0.25), U8(8)], {"channels_last": 0}, MICROSOFT),
+    "global": ("QLinearGlobalAveragePool", (1, 2, 4, 4), [XS, U8(7), F(0.25), U8(9)], {"channels_last": 0}, MICROSOFT),
     "matmul_integer": ("MatMulInteger", (2, 4), [ints(4, 3).astype(I8), U8(7), I8([1, 2, 3])], {}, ""),
     "conv_integer": ("ConvInteger", (1, 3, 5, 5), [ints(4, 3, 2, 2).astype(U8), U8(7), U8(2)], {"strides": [2, 1]}, ""),
 }

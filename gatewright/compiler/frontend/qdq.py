@@ -47,8 +47,7 @@ def parameter(node: Node, value: Value | None, x: Value, axis: int, what: str) -
 
 
 def quantize_linear(b: Builder, node: Node, inputs: list[Any], zero_first: bool = False) -> Value:
-    """`zero_first`: the zero point is added before rounding, as the kernels of QLinearAdd, QLinearMul and QLinearAveragePool do:
-    what defines these operators is onnxruntime."""
+    """`zero_first`: the zero point is added before rounding (QLinearAdd, QLinearMul, QLinearAveragePool; docs/exactness.md)."""
     x, scale, *rest = inputs
     zero = rest[0] if rest else None
     axis = node.attributes.get("axis", 1)

@@ -1,7 +1,8 @@
 """ONNX's own quantisation: QuantizeLinear, DequantizeLinear, and the operators on quantised tensors.
 
 The latter (QLinear..., QGemm, ..., also those of onnxruntime) mean dequantise, compute, quantise, without any rounding
-in between. QuantizeLinear rounds to even before it adds the zero point, then saturates.
+in between. QuantizeLinear rounds to even before it adds the zero point, then saturates; onnxruntime's QLinearAdd, QLinearMul
+and QLinearAveragePool add the zero point first, which differs at halves where it is odd (docs/exactness.md).
 """
 
 from __future__ import annotations
@@ -56,16 +57,17 @@ def _along(call: Call, x: Tensor, parameter: Tensor, axis: int, block: int = 0) 
     return reshaped(parameter, *(n if a == at else 1 for a, n in enumerate(x.dims)))
 
 
-def quantised(call: Call, x: Tensor, scale: Tensor, zero: Tensor, to: int | None) -> Tensor:
-    """The code as a tensor of this type; scale and zero point broadcast against x."""
+def quantised(call: Call, x: Tensor, scale: Tensor, zero: Tensor, to: int | None, zero_first: bool = False) -> Tensor:
+    """The code as a tensor of this type; scale and zero point broadcast against x. `zero_first`: added before rounding."""
     if to not in INTEGER_RANGES:
         raise call.refuse(f"the type {onnx.TensorProto.DataType.Name(to or 0)} is not known")
     call.check_broadcast(x, scale, zero)
     call.type = to
     steps = tensor.multiply(x, inverse(call, scale))
     zeros = call.as_integers(tensor.lift(zero, steps.rank))
-    codes = integers.clip(integers.add(tensor.halves_to_even(steps), zeros), *INTEGER_RANGES[to])
-    return call.quantised(codes, steps if zero.is_zero else tensor.add(steps, zero))
+    before = steps if zero.is_zero else tensor.add(steps, zero)
+    codes = tensor.halves_to_even(before) if zero_first else integers.add(tensor.halves_to_even(steps), zeros)
+    return call.quantised(integers.clip(codes, *INTEGER_RANGES[to]), before)
 
 
 # ---- operators on quantised tensors: x, scale, zero point are inputs in this order
@@ -77,12 +79,12 @@ def _real(call: Call, first: int, axis: int | None = None) -> Tensor:
     return tensor.multiply(tensor.subtract(x, zero), scale)
 
 
-def _code(call: Call, y: Tensor, first: int) -> Tensor:
+def _code(call: Call, y: Tensor, first: int, zero_first: bool = False) -> Tensor:
     """y as codes by the scale at input `first` and the zero point that follows."""
     zero = call.optional(first + 1)
     to = call.types[0] if zero is None else call.types[first + 1]
     scale, zero = (reshaped(p) for p in (call.input(first), number(0) if zero is None else zero))
-    return quantised(call, y, scale, zero, to)
+    return quantised(call, y, scale, zero, to, zero_first)
 
 
 def q_conv(call: Call) -> Tensor:
@@ -119,7 +121,7 @@ def q_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     def apply(call: Call) -> Tensor:
         a, b = _real(call, 0), _real(call, 3)
         call.check_broadcast(a, b)
-        return _code(call, function(a, b), 6)
+        return _code(call, function(a, b), 6, zero_first=True)
     return apply
 
 
@@ -139,20 +141,20 @@ def q_softmax(call: Call) -> Tensor:
 
 
 def q_average_pool(call: Call) -> Tensor:
-    return _pooled(call, average_pool)
+    return _pooled(call, average_pool, zero_first=True)
 
 
 def q_global_average_pool(call: Call) -> Tensor:
     return _pooled(call, lambda inner: mean(inner.input(0), tuple(range(3, inner.input(0).rank + 1))))
 
 
-def _pooled(call: Call, pool: Operator) -> Tensor:
+def _pooled(call: Call, pool: Operator, zero_first: bool = False) -> Tensor:
     last, quantised_inputs = call.attribute("channels_last", 0), list(call.inputs)
     call.inputs[0] = _real(call, 0)
     y = (channels_last(pool) if last else pool)(call)
     assert isinstance(y, Tensor)
     call.inputs = quantised_inputs
-    return _code(call, y, 3)
+    return _code(call, y, 3, zero_first)
 
 
 def q_concat(call: Call) -> Tensor:
