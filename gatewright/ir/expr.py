@@ -286,7 +286,8 @@ def is_integer(expr: Expr) -> bool:
 
 
 def unit(expr: Expr) -> Exacts | None:
-    """Per element a number of which the expression is an integer multiple for all integer inputs; None if there is none."""
+    """Per element a number of which the expression is an integer multiple for all integer inputs, 0 where it is always 0;
+    None if an element has none."""
     if isinstance(expr, Leaf | Round):
         return ONE
     if isinstance(expr, Func):
@@ -301,11 +302,20 @@ def unit(expr: Expr) -> Exacts | None:
             return None
         parts.append(np.asarray(scale * inner, object))
     found = units(parts)
-    return None if any(u is None for u in found.reshape(-1)) else found
+    if any(u is None for u in found.reshape(-1)):
+        return None
+    return elementwise(lambda u, *values: u if any(values) else Fraction(0), found, *parts)
+
+
+def unit_of_all(expr: Expr) -> Number | None:
+    """A number of which every element of the expression is an integer multiple for all integer inputs; None if there is
+    none."""
+    each = unit(expr)
+    return None if each is None else common_unit(each)
 
 
 def units(parts: Sequence[Exacts]) -> Exacts:
-    """Per element of the broadcast parts the largest number of which all of them are multiples, or None."""
+    """Per element of the broadcast parts the largest number of which all of them are multiples (1 where all are 0), or None."""
     return elementwise(lambda *values: common_unit(np.array(values, object)), *parts)
 
 

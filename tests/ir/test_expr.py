@@ -39,7 +39,11 @@ def test_simplification_keeps_every_value_and_bounds_enclose_them(seed: int) -> 
         assert ex.integers(values)
     step = ex.unit(e)
     if step is not None:
-        assert ex.integers(np.asarray(values / step, object)), show_expr(e)
+        zero = np.asarray(step == 0, bool)
+        assert ex.integers(np.asarray(values / np.where(zero, F(1), step), object)), show_expr(e)
+        assert not np.any(np.where(zero, values, 0)), show_expr(e)
+    whole = ex.unit_of_all(e)
+    assert whole is None or ex.integers(np.asarray(values / whole, object)), show_expr(e)
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -217,4 +221,8 @@ def test_units_of_elements() -> None:
                 exacts(0), None)
     assert ex.unit(e).tolist() == [F(1, 6), root / 2]
     assert ex.unit(ex.affine(X, root, F(1))) is None
+    assert ex.unit_of_all(e) is ex.unit_of_all(ex.affine(X, root, F(1))) is None
+    some = ex.affine(X, np.array([F(0), F(3, 2), F(9, 2)], object))
+    assert ex.unit(some).tolist() == [0, F(3, 2), F(9, 2)]
+    assert ex.unit_of_all(some) == F(3, 2)
     assert ex.unit(ex.Clip(ex.affine(X, F(1, 2)), None, exacts(F(1, 3)))).item() == F(1, 6)

@@ -24,7 +24,6 @@ from gatewright.compiler.frontend.values import (
     Value,
     cast_expr,
     exact_ends,
-    expr_unit,
     single_leaf,
 )
 from gatewright.errors import UserError
@@ -215,7 +214,7 @@ def _output(b: Builder, name: str, values: Mapping[str, Value], types: Types, gr
     offsets = [ex.ZERO, _first(value.expr.offset)] if isinstance(value.expr, ex.Affine) else [ex.ZERO]
     for offset in offsets:
         above = ex.affine(value.expr, ex.ONE, np.asarray(-offset, object))
-        step = expr_unit(above)
+        step = ex.unit_of_all(above)
         if step is None or _code_bits(b, codes := ex.affine(above, exacts(inverse(step)))) > MAX_OUTPUT_BITS:
             continue
         leaf = b.region(codes, value.shape, name, name, exacts(step), offset)
@@ -284,7 +283,7 @@ def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:
     if cast.overflow is None and ((lo < low).any() or (hi > high).any()):
         raise UserError(f"output '{name}' reaches {float(lo.min()):g}..{float(hi.max()):g}, which {cast} does not hold",
                         remedy=f"Widen the type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
-    step = expr_unit(value.expr)
+    step = ex.unit_of_all(value.expr)
     exact = step is not None and not isinstance(step, Surd) and (step / scale.item()).denominator == 1
     if cast.rounding is None and not exact:
         raise UserError(f"output '{name}' is not on the grid of {cast}: bits would be lost",

@@ -22,7 +22,7 @@ MAX_ELEMENTS = 1 << 26
 
 @dataclass(frozen=True)
 class Node:
-    """An ONNX node. `name` is unique and never empty: unnamed nodes are called after their type and position."""
+    """An ONNX node. `name` is never empty: `node_names` says what nodes are called."""
 
     name: str
     op_type: str
@@ -140,9 +140,9 @@ def tensor_array(tensor: onnx.TensorProto, node: str | None = None) -> NDArray[A
 def _build(proto: onnx.ModelProto, path: Path, files: dict[str, bytes]) -> Model:
     graph = proto.graph
     constants = {t.name: tensor_array(t) for t in graph.initializer}
-    nodes = [Node(n.name or f"{n.op_type}_{i}", n.op_type, n.domain, tuple(n.input), tuple(n.output),
-                  {a.name: _attribute(a, n.name) for a in n.attribute}) for i, n in enumerate(graph.node)]
-    nodes = _unique_names(nodes)
+    nodes = [Node(name, n.op_type, n.domain, tuple(n.input), tuple(n.output),
+                  {a.name: _attribute(a, name) for a in n.attribute})
+             for name, n in zip(node_names(graph), graph.node, strict=True)]
     inputs = tuple(_input(i) for i in graph.input if i.name not in constants)
     opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
     digest = hashlib.sha256()
@@ -168,13 +168,13 @@ def _attribute(attribute: onnx.AttributeProto, node: str) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _unique_names(nodes: list[Node]) -> list[Node]:
-    seen: dict[str, int] = {}
-    out = []
-    for n in nodes:
-        count = seen[n.name] = seen.get(n.name, -1) + 1
-        out.append(n if count == 0 else Node(f"{n.name}#{count}", n.op_type, n.domain, n.inputs, n.outputs, n.attributes))
-    return out
+def node_names(graph: onnx.GraphProto) -> list[str]:
+    """What the nodes are called, in the order of the file: the rule of docs/usage.md, "Names of nodes"."""
+    names, taken = [], {""}
+    for n in graph.node:
+        names.append(f"{n.op_type}({next(filter(None, n.output), '')})" if n.name in taken else n.name)
+        taken.add(names[-1])
+    return names
 
 
 def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:

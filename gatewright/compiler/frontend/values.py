@@ -186,7 +186,7 @@ class Builder:
             spread = self.emit(Combine, name, [self.operand(leaf.index)], node, scale, offset,
                                scales=(ones,), offset=np.zeros((), np.int64))
             return self.operand(spread.index), scale, offset
-        step = expr_unit(data.expr)
+        step = ex.unit_of_all(data.expr)
         if step is None and (names := ex.functions(data.expr)):
             raise UserError(f"its operand holds values of {' and '.join(sorted(names))} that no quantiser follows, so it has "
                             "no exact integer codes", node=node, remedy="Put a quantiser before this node")
@@ -352,31 +352,6 @@ def single_leaf(expr: ex.Expr) -> tuple[ex.Leaf, Exacts, Exacts] | None:
     if isinstance(expr, ex.Affine) and len(expr.terms) == 1 and isinstance(expr.terms[0][0], ex.Leaf):
         return expr.terms[0][0], expr.terms[0][1], expr.offset
     return None
-
-
-def expr_unit(expr: ex.Expr) -> Number | None:
-    """A number of which the expression is an integer multiple for all integer inputs; None if there is none."""
-    if isinstance(expr, ex.Leaf | ex.Round):
-        return Fraction(1)
-    if isinstance(expr, ex.Func):
-        return None
-    if isinstance(expr, ex.Product):
-        factors = expr_unit(expr.x), expr_unit(expr.y)
-        return factors[0] * factors[1] if factors[0] is not None and factors[1] is not None else None
-    parts: list[Any] = []
-    if isinstance(expr, ex.Affine):
-        for x, s in expr.terms:
-            inner = expr_unit(x)
-            if inner is None:
-                return None
-            parts.append(np.asarray(s * inner, object))
-        parts.append(expr.offset)
-    else:
-        inner = expr_unit(expr.x)
-        if inner is None:
-            return None
-        parts = [np.asarray(inner, object)] + [b for b in (expr.lo, expr.hi) if b is not None]
-    return unit(np.concatenate([p.reshape(-1) for p in parts]))
 
 
 def same_along(a: Exacts, rank: int, axes: tuple[int, ...]) -> bool:

@@ -172,6 +172,7 @@ class Realiser:
         step = ex.unit(e)
         if step is None:
             raise self.no_unit()
+        step = ex.units([step])
         whole = ex.affine(e, elementwise(inverse, step))
         return self.tensor(ex.simplify(whole, self.ranges)), np.asarray(scale * step, object)
 

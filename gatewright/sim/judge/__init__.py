@@ -65,7 +65,7 @@ class Trace:
         return tuple(Quantiser(name, self._nodes[name]) for name in self._rounded)
 
     def node_of(self, name: str) -> str | None:
-        """The name of the node that writes the tensor (operator and output where it has none), or None."""
+        """The name of the node that writes the tensor, or None."""
         return self._nodes.get(name)
 
     def codes(self, name: str) -> NDArray[np.int64]:
@@ -157,7 +157,7 @@ class Judge:
         leading = {dims[0] for name in self.inputs if (dims := self._declared[name])}
         self._batch = leading.pop() if len(leading) == 1 else None
         self._producer = {name: node for node in graph.node for name in node.output if name}
-        self._names = {name: node.name or f"{node.op_type}({name})" for name, node in self._producer.items()}
+        self._names = _names(graph)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None,
             keep: Collection[str] | None = None) -> Trace:
@@ -262,6 +262,18 @@ def _load(path: Path) -> onnx.ModelProto:
         return onnx.load(path)
     except Exception as error:  # protobuf, the checker and the file system all have their own
         raise UserError(f"'{path}' cannot be read as an ONNX model: {error}") from None
+
+
+def _names(graph: onnx.GraphProto) -> dict[str, str]:
+    """By every tensor the name of the node that writes it, by the rule of docs/usage.md, "Names of nodes"."""
+    names: dict[str, str] = {}
+    taken = {""}
+    for node in graph.node:
+        outputs = [name for name in node.output if name]
+        called = f"{node.op_type}({outputs[0]})" if node.name in taken and outputs else node.name
+        taken.add(called)
+        names |= dict.fromkeys(outputs, called)
+    return names
 
 
 def _dims(info: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:

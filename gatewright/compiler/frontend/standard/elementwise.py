@@ -19,7 +19,6 @@ from gatewright.compiler.frontend.values import (
     Quantised,
     Value,
     exact_ends,
-    expr_unit,
     single_leaf,
     unsupported,
 )
@@ -99,7 +98,7 @@ def one_function(b: Builder, x: Data, y: Data) -> bool:
         return True
     if not isinstance(b.leaves[min(used)], Op):
         return False
-    steps = [expr_unit(v.expr) for v in (x, y)]
+    steps = [ex.unit_of_all(v.expr) for v in (x, y)]
     reach = [max(abs(end) for ends in reach_of(b, v.expr) for end in ends.reshape(-1)) for v in (x, y)]
     return any(s is None for s in steps) or math.prod(reach) >= (1 << MAX_PRODUCT) * math.prod(s for s in steps if s)
 
