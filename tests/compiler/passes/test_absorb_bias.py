@@ -1,4 +1,4 @@
-"""The constant that follows a dense layer becomes its bias, where it is the same for all rows and nobody else looks."""
+"""The constant that follows a dense layer or a convolution becomes its bias, where it is the same for all rows and nobody else looks."""
 
 from __future__ import annotations
 
@@ -56,3 +56,23 @@ def test_leading_axes_share_the_bias() -> None:
     _, g, gone = absorbed(given("x", "[2, 2]", "-4..3"), DENSE.replace("[3] 0", "[2, 3] 0"), requant())
     assert "bias = [4, 4, 1]" in lines(g)[1]
     assert list(gone) == ["d"]
+
+
+IMAGE = given("x", "[1, 3]", "-4..3")
+CONV = ('%d = conv(%x) {strides = [1], pads = [0, 0], dilations = [1], weight = [[[1, -2]], [[3, 1]]], bias = [0, 5], groups = 1, '
+        'fill = 0} : [2, 2] 0..0 frac 0 @ "conv"')
+
+
+@pytest.mark.parametrize(("add", "bias"), [("[[4], [-1]]", "[4, 4]"), ("6", "[6, 11]"), ("[[4, 4], [0, 0]]", "[4, 5]")])
+def test_a_convolution_takes_one_per_channel(add: str, bias: str) -> None:
+    _, g, gone = absorbed(IMAGE, CONV, requant(add=add).replace("[3] 0", "[2, 2] 0"))
+    assert f"bias = {bias}," in lines(g)[1]
+    assert "add = 0," in lines(g)[2]
+    assert list(gone) == ["d"]
+
+
+@pytest.mark.parametrize("add", ["[4, -1]", "[[4, -1], [4, 4]]"])
+def test_but_not_one_per_position(add: str) -> None:
+    old, g, gone = absorbed(IMAGE, CONV, requant(add=add).replace("[3] 0", "[2, 2] 0"))
+    assert lines(g) == lines(old)
+    assert gone == {}
