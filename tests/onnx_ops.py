@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from judged import differing
 from onnx import TensorProto, helper, numpy_helper
 
 from gatewright.compiler.driver import Compilation, compile_model
@@ -43,7 +44,7 @@ def onnxruntime_outputs(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> d
     names = [o.name for o in session.get_outputs()]
     count = len(next(iter(feeds.values())))
     runs = [session.run(names, {k: v[i:i + 1] for k, v in feeds.items()}) for i in range(count)]
-    return {name: np.concatenate([r[k] for r in runs]) for k, name in enumerate(names)}
+    return {name: np.concatenate([np.atleast_1d(r[k]) for r in runs]) for k, name in enumerate(names)}
 
 
 def compiled(model: onnx.ModelProto, folder: Path, **options: Any) -> Compilation:
@@ -70,14 +71,25 @@ def float32(x: Fraction) -> float:
     return float(min(candidates, key=lambda c: (abs(Fraction(float(c)) - x), int(np.float32(c).view(np.int32)) & 1)))
 
 
+def random_inputs(graph: Graph, seed: int = 1) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Codes for all inputs, and the numbers that they mean."""
+    rng = np.random.default_rng(seed)
+    codes = {op.name: rng.integers(op.type.lo, op.type.hi, (VECTORS, *op.type.shape), endpoint=True) for op in graph.input_ops}
+    return codes, {op.name: (codes[op.name] * 2.0 ** -op.type.frac).astype(np.float32) for op in graph.input_ops}
+
+
+def same_as_judge(model: onnx.ModelProto, folder: Path, input_type: str = "fixed<4,4>", **options: Any) -> Compilation:
+    """Compiles (which compares Graph, passes and netlist) and compares all quantisers and outputs with the judge's."""
+    c = compiled(model, folder, input_type=input_type, **options)
+    assert differing(c.imported, model, random_inputs(c.imported.graph)[1]) == []
+    return c
+
+
 def same_as_onnxruntime(model: onnx.ModelProto, folder: Path, input_type: str = "fixed<4,4>", seed: int = 1) -> Compilation:
     """Compiles (which compares Graph, passes and netlist) and compares the Graph's outputs with onnxruntime's."""
     c = compiled(model, folder, input_type=input_type)
-    graph, rng = c.imported.graph, np.random.default_rng(seed)
-    codes, feeds = {}, {}
-    for op in graph.input_ops:
-        codes[op.name] = rng.integers(op.type.lo, op.type.hi, (VECTORS, *op.type.shape), endpoint=True)
-        feeds[op.name] = (codes[op.name] * 2.0 ** -op.type.frac).astype(np.float32)
+    graph = c.imported.graph
+    codes, feeds = random_inputs(graph, seed)
     want = onnxruntime_outputs(model, feeds)
     for name, got in real_outputs(graph, codes).items():
         assert got.reshape(VECTORS, -1).shape == want[name].reshape(VECTORS, -1).shape

@@ -130,6 +130,8 @@ CASES: dict[str, Case] = {
        for kind in ("ArgMax", "ArgMin") for last in (0, 1) for keep in (0, 1)},
     "einsum": ("Einsum", (2, 3, 4), [ints(4, 5, 2).astype(F)], {"equation": "abc, cda -> adb"}, 13),
     "einsum_sum": ("Einsum", (2, 3), [], {"equation": "ij->j"}, 13),
+    "einsum_dots": ("Einsum", (2, 3, 4), [ints(1, 4, 5).astype(F), ints(5).astype(F)], {"equation": "...ij,...jk,k->...ki"}, 13),
+    "einsum_dots_implicit": ("Einsum", (2, 3, 4), [ints(4, 5).astype(F)], {"equation": "...j,jk"}, 13),
     "einsum_implicit": ("Einsum", (2, 3), [ints(3, 4).astype(F), ints(4).astype(F)], {"equation": "ij,jk,k"}, 13),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.lower import function, linear, select, shape, window
+from gatewright.compiler.lower import function, linear, rank, select, shape, window
 from gatewright.compiler.lower.sums import Rows
 from gatewright.errors import InternalError
 from gatewright.ir.graph import Graph, Op
@@ -34,6 +34,7 @@ LOWERINGS: dict[str, Lowering] = {
     "table": function.table,
     "select": select.select,
     "extremum": select.extremum,
+    "top_k": rank.top_k,
 }
 
 

@@ -6,9 +6,10 @@ A handler takes constants and data alike: constants fold exactly, data become ex
 from gatewright.compiler.frontend.standard import (
     activations,
     constants,
+    contractions,
     elementwise,
-    linear,
     moving,
+    ranking,
     reductions,
     selection,
     shape,
@@ -22,6 +23,6 @@ __all__ = ["HANDLERS", "aligned", "as_const", "broadcast", "transposed"]
 
 HANDLERS: dict[str, Handler] = {
     name: handler
-    for family in (elementwise, activations, selection, linear, windows, reductions, shape, moving, constants)
+    for family in (elementwise, activations, selection, contractions, windows, reductions, ranking, shape, moving, constants)
     for name, handler in family.HANDLERS.items()
 }

@@ -13,9 +13,19 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import axes_of, rebatched
 from gatewright.compiler.frontend.standard.elementwise import mul
 from gatewright.compiler.frontend.standard.windows import extreme
-from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Value, across_batch, cut, unsupported
+from gatewright.compiler.frontend.values import (
+    Builder,
+    Const,
+    Data,
+    Handler,
+    Value,
+    across_batch,
+    cut,
+    single_leaf,
+    unsupported,
+)
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import exacts
+from gatewright.ir.exact import Exacts, exacts
 from gatewright.ir.ops import ReduceExtreme, ReduceSum
 
 
@@ -45,14 +55,28 @@ def reduce_sum(b: Builder, node: Node, inputs: list[Any]) -> Value:
         return x
     if isinstance(x, Const):
         return Const(np.asarray(x.value.sum(axis=axes, keepdims=keep), object), x.integer)
+    terms = x.expr.terms if isinstance(x.expr, ex.Affine) else ((x.expr, ex.ONE),)
+    plain = [[t] for t in terms if isinstance(t[0], ex.Leaf)]
+    bent = [t for t in terms if not isinstance(t[0], ex.Leaf)]
+    sums = [part_sum(b, node, x, ex.add(part), axes, keep) for part in [*plain, bent] if part]
+    o = x.expr.offset if isinstance(x.expr, ex.Affine) else ex.ZERO
+    offset = np.asarray(np.broadcast_to(o, x.shape).sum(axis=axes, keepdims=keep), object) if (o != 0).any() else ex.ZERO
+    return Data(ex.add(sums, offset), np.empty(x.shape, bool).sum(axis=axes, keepdims=keep).shape, x.batched)
+
+
+def part_sum(b: Builder, node: Node, x: Data, part: ex.Expr, axes: tuple[int, ...], keep: bool) -> tuple[ex.Expr, Exacts]:
+    """The sum of a term of x (the sum of all the terms that are no tensors), and what it counts: a tensor that is broadcast
+    along an axis counts as often as it is repeated."""
     rank = len(x.shape)
-    op, s, o = b.uniform(x, axes, node.outputs[0] + ".x", node.name)
-    total = np.asarray(np.broadcast_to(o, x.shape).sum(axis=axes, keepdims=keep), object) if (o != 0).any() else ex.ZERO
+    own = x.shape
+    if (term := single_leaf(part)) is not None:
+        own = np.broadcast_shapes((1,) * rank, b.shape_of(term[0].index), term[1].shape)
+    op, s, _ = b.uniform(replace(x, expr=part, shape=own), axes, node.outputs[0] + ".x", node.name)
     if s.shape:
         s = cut(s.reshape((1,) * (rank - s.ndim) + s.shape), rank, axes)
         s = s if keep else np.asarray(np.squeeze(s, axis=axes), object)
     leaf = b.emit(ReduceSum, node.outputs[0], [op], node.name, s, ex.ZERO, axes=axes, keepdims=int(keep))
-    return Data(ex.affine(leaf, s, total), b.shape_of(leaf.index), x.batched)
+    return leaf, np.asarray(s * math.prod(x.shape[a] // own[a] for a in axes), object)
 
 
 def reduce_mean(b: Builder, node: Node, inputs: list[Any]) -> Value:

@@ -11,6 +11,9 @@ from gatewright.sim.judge import tensor
 from gatewright.sim.judge.operators.call import Call, reshaped
 from gatewright.sim.judge.tensor import Tensor
 
+DOTS = "αβγδεζηθ"
+"""The axes of an ellipsis, from the last one back."""
+
 
 def matmul(call: Call) -> Tensor:
     return product(call, call.input(0), call.input(1))
@@ -52,22 +55,34 @@ def general_product(call: Call, a: Tensor, b: Tensor, c: Tensor | None) -> Tenso
 
 
 def einsum(call: Call) -> Tensor:
-    """Letters only; every operand's letters are different. Operands are joined from the left."""
+    """Letters and an ellipsis; every operand's letters are different. Operands are joined from the left."""
     equation = call.text("equation", "").replace(" ", "")
     sources, arrow, target = equation.partition("->")
-    labels, operands = sources.split(","), [call.input(i) for i in range(len(call.inputs))]
+    operands = [call.input(i) for i in range(len(call.inputs))]
+    labels = [t.replace("...", DOTS[len(DOTS) + len(t) - 3 - x.rank:]) for t, x in zip(sources.split(","), operands, strict=False)]
+    dots = "".join(c for c in DOTS if c in "".join(labels))
     if not arrow:
-        target = "".join(sorted(c for c in set(sources) - {","} if sources.count(c) == 1))
+        target = "..." + "".join(sorted(c for c in sources if c.isalpha() and sources.count(c) == 1))
+    target = target.replace("...", dots)
     if (not all(part.isalpha() or not part for part in (*labels, target)) or any(len(set(p)) < len(p) for p in labels)
             or [len(p) for p in labels] != [x.rank for x in operands]):
         raise call.refuse(f"the equation '{equation}' is not known for these shapes")
-    have, result = labels[0], operands[0]
-    for number, (label, operand) in enumerate(zip(labels[1:], operands[1:], strict=True), 2):
+    longest = {c: max(n for p, x in zip(labels, operands, strict=True) for a, n in zip(p, x.dims, strict=True) if a == c)
+               for c in dots}
+    (have, result), *others = [_repeated(p, x, longest) for p, x in zip(labels, operands, strict=True)]
+    for number, (label, operand) in enumerate(others, 2):
         later = set(target).union(*labels[number:])
         have, result = _contracted(call, have, result, label, operand, later)
     result = _summed(result, have, set(target))
     have = "".join(c for c in have if c in target)
     return tensor.restructure(result, lambda v: v.transpose(0, *(have.index(c) + 1 for c in target)))
+
+
+def _repeated(letters: str, x: Tensor, longest: dict[str, int]) -> tuple[str, Tensor]:
+    """Without the axes of length 1 that another operand has longer."""
+    gone = [i for i, c in enumerate(letters) if x.dims[i] == 1 < longest.get(c, 1)]
+    kept = "".join(c for i, c in enumerate(letters) if i not in gone)
+    return kept, tensor.restructure(x, lambda v: v.squeeze(tuple(i + 1 for i in gone)))
 
 
 def _contracted(call: Call, left: str, a: Tensor, right: str, b: Tensor, later: set[str]) -> tuple[str, Tensor]:
