@@ -367,6 +367,25 @@ def shortcut() -> ModelProto:
     return net.model({"x": ["N", 3]}, {"y": ["N", 3]})
 
 
+def attention() -> ModelProto:
+    """Three tokens, two heads by Einsum: queries by keys, scores by values, two heads' best tokens, the place of the largest
+    output."""
+    net = Net(seed=18)
+    x = net.quant("x", 0.25, 4)
+    q, k, v = (net.quant(net.op("Einsum", x, net.quant(net.const(net.integers(-3, 3, 2, 4, 2) * 0.25), 0.25, 3),
+                                equation="btd,hde->bhte"), 0.5, 4, zero=zero) for zero in (0, 1, 0))
+    scores = net.quant(net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2])), 0.7, 4, signed=False)
+    mixed = net.quant(net.op("Einsum", scores, v, equation="bhts,bhse->bthe"), 1.0, 5, out="mixed")
+    flat = net.op("Flatten", mixed)
+    best = net.op("TopK", net.op("Transpose", scores, perm=[0, 2, 1, 3]), net.const([2], np.int64), out="top", axis=3)
+    net.nodes[-1].output.append("top_places")
+    net.op("ReduceSum", best, net.const([1, 2], np.int64), out="sums", keepdims=0)
+    net.op("Cast", net.op("ArgMax", flat, axis=1, keepdims=0), out="place", to=TensorProto.FLOAT)
+    net.op("Cast", "top_places", out="places", to=TensorProto.FLOAT)
+    return net.model({"x": ["N", 3, 4]}, {"mixed": ["N", 3, 2, 2], "sums": ["N", 2], "place": ["N"],
+                                          "places": ["N", 3, 2, 2]}, opset=13)
+
+
 def two_inputs() -> ModelProto:
     """Two inputs of different widths that meet in an addition, one of them after a layer."""
     net = Net(seed=16)
@@ -453,7 +472,7 @@ CASES: tuple[Case, ...] = (
     Case("per_channel_activation", per_channel_activation), Case("matmul_left", matmul_left),
     Case("constant_operands", constant_operands), Case("constant_subgraphs", constant_subgraphs),
     Case("shape_operators_11", partial(shape_operators, 11)), Case("shape_operators_13", partial(shape_operators, 13)),
-    Case("residual", residual), Case("shortcut", shortcut), Case("two_inputs", two_inputs),
+    Case("residual", residual), Case("shortcut", shortcut), Case("attention", attention), Case("two_inputs", two_inputs),
     Case("duplicate_output", duplicate_output), Case("output_is_input", output_is_input, "fixed<6,3>"),
     Case("passthrough", passthrough, "fixed<6,3>"),
     *(Case(f"gemm_{name}", partial(gemm, **options)) for name, options in GEMMS.items()),

@@ -136,7 +136,8 @@ class KernelText:
                 return self._lookup(row)
 
     def _sum(self, row: int) -> str:
-        """Added operands first, then subtracted ones, then what all constants add up to."""
+        """Added operands first, then subtracted ones, then what all constants add up to. A constant below the only operand is
+        appended to it."""
         width, stage, total = self.width[row], self.stage[row], self.imm[row]
         added: list[str] = []
         subtracted: list[str] = []
@@ -146,6 +147,9 @@ class KernelText:
                 total += (self.lo[operand] << self.shift[place]) * (-1 if self.neg[place] else 1)
             elif self.reads[place]:
                 (subtracted if self.neg[place] else added).append(self._operand(place, stage, width))
+        low = self.shift[self.first[row]]
+        if len(added) == 1 and not subtracted and 0 < total < 1 << low and self.first[row + 1] - self.first[row] == 1:
+            return f"{{{self._operand(self.first[row], stage, width - low, low)}, {literal(total, low)}}}"
         total %= 1 << width
         if total and not added:
             added, total = [literal(total, width)], 0

@@ -140,6 +140,16 @@ def test_bits_below_the_adder_are_copied() -> None:
 """ in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
 
 
+@pytest.mark.parametrize(("constant", "expected"), [
+    (5, " = {v0_0, 3'd5};"), (8, " = {{1{v0_0[3]}}, v0_0, 3'd0} + 8'd8;")])
+def test_a_constant_below_the_operand_is_appended(constant: int, expected: str) -> None:
+    b = NetlistBuilder("kernel")
+    b.origin("node")
+    x = b.input("x", [-8], [7])
+    b.output("y", b.sum1(x, 3, False, constant))
+    assert expected in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
+
+
 @pytest.mark.parametrize(("lo", "hi", "expected"), [
     (0, 15, "$signed({{1{v0_0[3]}}, v0_0}) >= $signed({1'd0, v1_0})"),
     (-4, 3, "$signed(v0_0) >= $signed({{1{v1_0[2]}}, v1_0})"),

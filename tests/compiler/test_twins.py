@@ -58,21 +58,23 @@ def test_judge_graphs_and_netlist_are_equal(case: Case, tmp_path: Path) -> None:
     ("axol1tl_v1", "rounding", "Quant_2"), ("axol1tl_v3", "weight", "Quant_5"), ("axol1tl_v3", "rounding", "Quant_9"),
     ("tfc", "weight", None), ("tfc", "rounding", None), ("one_bit", "weight", None), ("per_channel", "weight", None),
     ("per_channel_activation", "rounding", None), ("quant_FLOOR_signed", "rounding", None),
-    ("quant_HALF_UP_unsigned", "rounding", None), ("gemm_alpha_float", "weight", None), ("residual", "weight", None)])
+    ("quant_HALF_UP_unsigned", "rounding", None), ("gemm_alpha_float", "weight", None), ("residual", "weight", None),
+    ("attention", "weight", None), ("attention", "rounding", None)])
 def test_mutants_are_told_apart(name: str, what: str, node: str | None, tmp_path: Path) -> None:
     case = BY_NAME[name]
     wrong = imported(mutate(case.model(), what, node), tmp_path, input_type=case.input_type)
     assert differing(wrong, case.model(), samples(case, VECTORS))
 
 
-@pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v1", "tfc", "per_channel", "two_inputs", "quant_HALF_UP_zero_point"])
+@pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v1", "tfc", "per_channel", "attention", "two_inputs",
+                                  "quant_HALF_UP_zero_point"])
 def test_rtl_is_equal(name: str, tmp_path: Path) -> None:
     case = BY_NAME[name]
     result = verify(project(case.model(), tmp_path, input_type=case.input_type), "rtl", 300)
     assert (result.status, result.vectors, result.ii) == ("passed", 300, 1)
 
 
-@pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v3", "tfc", "one_bit", "one_bit_quant", "per_channel", "two_inputs",
+@pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v3", "tfc", "one_bit", "one_bit_quant", "per_channel", "attention", "two_inputs",
                                   "duplicate_output", "output_is_input", "passthrough", "batch_seven_reshape"])
 def test_reference_level_without_data(name: str, tmp_path: Path) -> None:
     """Where the host quantises, the judge starts from real numbers that give the codes."""

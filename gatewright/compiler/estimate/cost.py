@@ -3,7 +3,8 @@
 Model, for a part with LUTs of L inputs (all counts are of logic that stays after sharing nothing with its neighbours):
 
 - an addition costs one LUT per bit of its carry chain. The chain starts where two operands overlap: lower bits, where
-  only one un-negated operand (and no constant) is live, are wires; a constant rides along for free. k operands are
+  only one un-negated operand (and no constant) is live, are wires, and so is a constant that lies below the only operand's
+  lowest bit; a constant rides along for free. k operands are
   k - 1 additions in a balanced tree.
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
@@ -98,6 +99,8 @@ def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     apart = (~neg[first] & ~neg[second] & (zeros == 63) & (netlist.lo[arg[first]] >= 0)
              & (lowest + own[first] <= shift[second]))
     alone = np.where(neg[first], np.minimum(lowest, zeros), zeros)
+    below = ~neg[first] & (count == 1) & (netlist.imm[rows] >> lowest == 0)
+    alone = np.where(below, 63, alone)
     start = np.where(live == 1, alone, np.where((live == 2) & ~apart, pair, np.where(live == 2, 63, lowest)))
     chain = np.maximum(width - start, 0)
     spread = np.bincount(owner, np.minimum(own, width[owner]), minlength=len(rows)).astype(np.int64)

@@ -54,8 +54,19 @@ def lower(graph: Graph, arity: int = 2) -> tuple[Netlist, dict[str, Rows]]:
             continue
         rows[op.name] = _lowered(op, [rows[i] for i in op.inputs], builder)
     for output in graph.outputs:
-        builder.output(output.name, rows[output.value].reshape(-1))
+        op = graph.by_name[output.value]
+        builder.origin(op.node)
+        builder.output(output.name, _fitted(op, rows[op.name].reshape(-1), builder))
     return builder.build(), rows
+
+
+def _fitted(op: Op, rows: Rows, builder: NetlistBuilder) -> Rows:
+    """The rows of an output without the upper bits that its type, narrower than the rows' own bounds, shows to be idle."""
+    lo, hi, widths = (np.asarray(v).reshape(-1) for v in (op.type.lo, op.type.hi, op.type.widths))
+    wide = np.flatnonzero((builder.lo[rows] < lo) | (builder.hi[rows] > hi))
+    fitted = rows.copy()
+    fitted[wide] = builder.bits(rows[wide], 0, widths[wide], lo[wide] < 0, bounds=(lo[wide], hi[wide]))
+    return fitted
 
 
 def _lowered(op: Op, operands: list[Rows], builder: NetlistBuilder) -> Rows:

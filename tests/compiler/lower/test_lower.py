@@ -115,6 +115,17 @@ def test_ports_origins_and_rows() -> None:
     assert {netlist.origins[o] for o in netlist.origin[rows["s"]]} == {"Mul 1"}
 
 
+def test_an_output_has_the_width_of_its_type() -> None:
+    """Where only the Graph knows the range, the rows are cut to it."""
+    q = ('%q = requant(%x) {mul = 1, add = 0, shift = 0, rounding = "FLOOR", lo = -20, hi = 20, overflow = "SAT"} : [2] '
+         '[-3, 0]..[3, 5] frac 0 @ "q"')
+    netlist, _ = lower(graph(given("x", "[2]", "-8..7"), q))
+    verify(netlist)
+    rows = netlist.outputs[0].rows
+    assert (netlist.lo[rows].tolist(), netlist.hi[rows].tolist()) == ([-3, 0], [3, 5])
+    assert evaluate(netlist, {"x": np.array([[-3, 0], [3, 5]])})["out"].tolist() == [[-3, 0], [3, 5]]
+
+
 def test_a_region_has_no_lowering() -> None:
     g = op("region {expr = $0, shape = [2, 3]}", A)
     with pytest.raises(InternalError, match="'y': no lowering for region"):
