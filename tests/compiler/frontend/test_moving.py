@@ -70,6 +70,14 @@ def test_moves_a_tensor_that_is_broadcast(tmp_path: Path) -> None:
     same_as_onnxruntime(model_of(nodes, {"x": (1, 3, 4)}, ["y"], constants), tmp_path)
 
 
+def test_the_sum_of_a_tensor_that_is_broadcast(tmp_path: Path) -> None:
+    """It counts as often as it is repeated, and is added up once."""
+    nodes = [helper.make_node("ReduceMax", ["x", "last"], ["m"]), helper.make_node("Mul", ["m", "s"], ["t"]),
+             helper.make_node("Add", ["x", "t"], ["d"]), helper.make_node("ReduceSum", ["d", "axes"], ["y"], keepdims=0)]
+    constants = {"last": i64(-1), "axes": i64(1, 2), "s": np.array([[[2], [1], [-3]]], np.float32)}
+    same_as_onnxruntime(model_of(nodes, {"x": (1, 3, 4)}, ["y"], constants), tmp_path)
+
+
 SPLITS = [((2, 1, 3), 1, 3, 6), ((2, 1), -1, 2, 4), (None, 1, 3, 6), (None, 1, 4, 7)]
 
 

@@ -66,6 +66,7 @@ PENDING: dict[str, tuple[list[tuple[str, Any]], tuple[int, ...], int]] = {
     "falling with bias": ([("Mul", -0.5), ("Add", [0.3, 0.1, -0.2, 0.0])], (4,), 1),
     "rising and falling": ([("Mul", [1.0, -0.5, 0.25, -1.0])], (4,), 1),
     "rising, falling and constant rows": ([("Mul", [[1.0], [-0.5], [0.0]])], (3, 4), 2),
+    "rising, falling and constant rows with bias": ([("Mul", [[1.0], [-0.5], [0.0]]), ("Add", [0.5, 0.3, -2.0])], (3, 3), 2),
     "rising and falling rows with bias": ([("Mul", [[1.0], [-0.5]]), ("Add", [0.5, 0.25, 0.0])], (2, 3), 2),
     "rectified": ([("Sub", 0.5), ("Relu", None)], (4,), 1),
     "thirds": ([("Mul", [[0.5], [3.0]]), ("Add", [1.0, 2.0, 4.0])], (2, 3), 1),

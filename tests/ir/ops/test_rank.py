@@ -29,6 +29,7 @@ def text(axis: int, count: int, largest: int, last: int, index: int) -> str:
 @pytest.mark.parametrize(("axis", "count", "shape", "bounds"), [
     (0, 1, "[5]", "-2..1"), (0, 3, "[5]", "-2..1"), (0, 5, "[5]", "0..2"), (1, 2, "[2, 4]", "-1..1"), (0, 2, "[3, 2]", "-1..2"),
     (1, 2, "[2, 7, 2]", "-9..9"), (0, 1, "[1]", "-3..4"), (0, 1, "[2, 1]", "0..1"), (0, 4, "[11]", "-4..4"),
+    (0, 1, "[2]", "[3, 0]..[3, 3]"), (0, 1, "[2]", "[0, 3]..[3, 3]"),
     (0, 2, "[4]", "[-3, 0, -9, 2]..[-1, 5, 5, 3]"), (0, 3, "[4]", "[5, 5, 0, 0]..[5, 5, 0, 0]")])
 def test_top_k(axis: int, count: int, shape: str, bounds: str, largest: int, last: int, index: int) -> None:
     how = axis, count, largest, last, index
