@@ -17,6 +17,7 @@ from gatewright import __version__
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
 from gatewright.backends.targets import TARGETS
+from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.lower import lower
 from gatewright.compiler.options import Options
@@ -30,6 +31,7 @@ from gatewright.compiler.passes.netlist.common_rows import common_rows
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.fold_constants import fold_constants
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
+from gatewright.compiler.passes.netlist.sink_constants import sink_constants
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.errors import InternalError, UserError
 from gatewright.ir import design as designs
@@ -53,7 +55,8 @@ GRAPH_PASSES: tuple[GraphPass, ...] = (FuseRegions(), IntegerFunctions(), Absorb
 
 NetlistPass = Callable[[Netlist], tuple[Netlist, Rows]]
 NETLIST_PASSES: tuple[tuple[str, NetlistPass], ...] = (
-    ("fold-constants", fold_constants), ("common-rows", common_rows), ("dead-rows", dead_rows))
+    ("fold-constants", fold_constants), ("common-rows", common_rows), ("dead-rows", dead_rows),
+    ("sink-constants", sink_constants))
 """All passes on the Netlist, in order. Each returns the new Netlist and the new row of every old one."""
 PART_PASSES: tuple[tuple[str, NetlistPass, Callable[[Part], bool]], ...] = (
     ("fuse-sums", fuse_sums, lambda part: part.adds_three),)
@@ -86,6 +89,8 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     part = load_part(options.part)
     if not 0 < options.clock_ns < math.inf:
         raise UserError(f"a clock period of {options.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
+    if options.effort not in EFFORTS:
+        raise UserError(f"an effort of {options.effort}", remedy=f"Choose from {', '.join(map(str, EFFORTS))}")
     for backend in options.backend:
         if backend not in TARGETS:
             raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
@@ -106,7 +111,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         graphs.verify(graph)
         checker.graph(step.name, graph, correspondence)
         say(step.name, graph)
-    netlist, rows = lower(graph, 3 if part.adds_three else 2)
+    netlist, rows = lower(graph, 3 if part.adds_three else 2, options.effort)
     correspondence = correspondence.lowered(rows)
     netlists.verify(netlist)
     say("lower", netlist)

@@ -19,12 +19,15 @@ from gatewright.ir.fixed import Cast
 class Options:
     """Types as users write them (`fixed<16,6>`), the clock period in ns, the part's name.
 
+    `effort`: how long to search for smaller logic, 0..3; the result depends on nothing else.
+
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
     `outputs` selects tensors; empty: the model's own outputs.
     """
 
     part: str = DEFAULT_PART
     clock_ns: float = 5.0
+    effort: int = 1
     input_type: str | None = None
     output_type: str | None = None
     input_types: Mapping[str, str] = field(default_factory=dict)
@@ -67,8 +70,12 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "input_type": (_text, "a text"),
+    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"), "input_type": (_text, "a text"),
     "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"), "backend": (_texts, "a list of texts"),
     "name": (_text, "a text")}
 """The keys of a configuration file: what a value has to be, and how to say so."""

@@ -151,9 +151,12 @@ class NetlistBuilder:
     UserError, naming the current origin, where a value would be wider than MAX_WIDTH bits.
     """
 
-    def __init__(self, name: str, arity: int = 2) -> None:
-        """`arity`: how many operands, 2 or 3, one sum is to have: what the target adds in one carry chain."""
-        self.name, self.arity = name, arity
+    def __init__(self, name: str, arity: int = 2, effort: int = 0) -> None:
+        """`arity`: how many operands, 2 or 3, one sum is to have: what the target adds in one carry chain.
+
+        `effort`: how long to search for smaller logic, 0..3.
+        """
+        self.name, self.arity, self.effort = name, arity, effort
         self._columns = {
             "op": _Column(np.uint8), "imm": _Column(np.int64), "aux": _Column(np.int64), "lo": _Column(np.int64),
             "hi": _Column(np.int64), "origin": _Column(np.int32), "count": _Column(np.int64),

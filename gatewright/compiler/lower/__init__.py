@@ -38,14 +38,14 @@ LOWERINGS: dict[str, Lowering] = {
 }
 
 
-def lower(graph: Graph, arity: int = 2) -> tuple[Netlist, dict[str, Rows]]:
+def lower(graph: Graph, arity: int = 2, effort: int = 0) -> tuple[Netlist, dict[str, Rows]]:
     """The Graph as one combinational kernel, and the rows of every tensor's elements (int32 of the tensor's shape).
 
-    `arity`: operands that the target adds in one carry chain, 2 or 3. Ports are called like the model's inputs and
-    outputs. Raises InternalError on an operation that has no lowering (regions have been replaced by the
-    integer-functions pass).
+    `arity`: operands that the target adds in one carry chain, 2 or 3; `effort`: how long to search, 0..3. Ports are called
+    like the model's inputs and outputs. Raises InternalError on an operation that has no lowering (regions have been
+    replaced by the integer-functions pass).
     """
-    builder = NetlistBuilder(graph.name, arity)
+    builder = NetlistBuilder(graph.name, arity, effort)
     rows: dict[str, Rows] = {}
     for op in graph.ops:
         builder.origin(op.node)

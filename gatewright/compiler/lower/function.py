@@ -16,7 +16,7 @@ TABLE_BITS = 6
 """Inputs of a table that is one LUT per bit."""
 
 DIRECT_BITS = 5
-"""Bits below the point up to which half-even rounding is decided by one table: with the bit above, a LUT's six inputs."""
+"""Bits below the point up to which one table tells a half: with the bit above, a LUT's six inputs."""
 
 
 def flat(values: Any, shape: tuple[int, ...]) -> Ints:
@@ -47,36 +47,34 @@ def rounded(b: NetlistBuilder, x: Rows, mul: Ints, add: Ints, shift: Ints, mode:
     constant = {"FLOOR": 0 * half, "CEIL": unit, "HALF_CEIL": half, "HALF_FLOOR": half - act}
     if mode in constant:
         return shifted(b, affine(b, x, mul, add + constant[mode]), shift)
+    if mode == "ROUND":
+        return half_even(b, affine(b, x, mul, add + half), shift)
     v = affine(b, x, mul, add)
     rows = v.copy()
     i = np.flatnonzero(act)  # without a shift there is nothing to round
-    v, half, unit = v[i], half[i], unit[i]
-    if mode == "ROUND":
-        result = shifted(b, rows, shift)
-        lo, hi = (round_shift(bound[v], shift[i], mode) for bound in (b.lo, b.hi))
-        result[i] = b.sum2(result[i], 0, False, half_even_carry(b, v, shift[i]), 0, False, bounds=(lo, hi))
-        return result
-    rows[i] = sign_dependent(b, v, half, unit, mode)
+    rows[i] = sign_dependent(b, v[i], half[i], unit[i], mode)
     return shifted(b, rows, shift)
 
 
-def half_even_carry(b: NetlistBuilder, v: Rows, shift: Ints) -> Rows:
-    """What rounding half to even adds to v >> shift: 1 above the half, and at the half where that makes the result even.
+def half_even(b: NetlistBuilder, v: Rows, shift: Ints) -> Rows:
+    """round(x / 2**shift), halves to even, of v = x + half: the floor, with its last bit cleared where x was at a half.
 
-    A table of the bits below the point and the one above it; many low bits are first reduced to "any of them".
+    There v has no bits below the point. A table of those and the one above makes the last bit; many are first reduced
+    to "any of them".
     """
-    rows = np.empty(len(v), np.int32)
-    for s in np.unique(shift).tolist():
+    rows = shifted(b, v, shift)
+    for s in np.unique(shift[shift > 0]).tolist():
         i = np.flatnonzero(shift == s)
-        low, known = v[i], s
-        if s > DIRECT_BITS:  # keep three bits: any below the half, the half, the one above
-            some = b.ge(b.bits(low, 0, s - 1, False), b.const(np.ones(len(i), np.int64)))
-            low, known = b.sum2(some, 0, False, b.bits(low, s - 1, 2, False), 1, False), 2
+        if s > DIRECT_BITS:
+            rest = b.ge(b.bits(v[i], 0, s, False), b.const(np.ones(len(i), np.int64)))
+            low, known = b.sum2(rest, 0, False, b.bits(v[i], s, 1, False), 1, False), 1
         else:
-            low = b.bits(low, 0, s + 1, False)
+            low, known = b.bits(v[i], 0, s + 1, False), s
         codes = np.arange(1 << known + 1)
-        half, rest, odd = codes >> known - 1 & 1, codes & (1 << known - 1) - 1, codes >> known
-        rows[i] = b.table(low, [half & ((rest > 0) | odd)], 0)
+        last = b.table(low, [(codes >> known) & (codes & (1 << known) - 1 > 0)], 0)
+        lo, hi = (round_shift(bound[v[i]] - (1 << s - 1), shift[i], "ROUND") for bound in (b.lo, b.hi))
+        above = shifted(b, rows[i], np.ones(len(i), np.int64))
+        rows[i] = b.sum2(last, 0, False, above, 1, False, bounds=(lo, hi))
     return rows
 
 
@@ -111,16 +109,18 @@ def shifted(b: NetlistBuilder, v: Rows, shift: Ints) -> Rows:
 
 
 def clipped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
-    """v limited to lo..hi; from below first, so that the upper comparison sees no sign."""
+    """v limited to lo..hi: its low bits where it lies between, both comparisons beside them, a LUT per bit of the result."""
     rows = v.copy()
-    i = np.flatnonzero(b.lo[rows] < lo)
-    if len(i):
-        inside = at_least(b, rows[i], lo[i])
-        rows[i] = b.select(inside, rows[i], b.const(lo[i]), bounds=(lo[i], np.maximum(b.hi[rows[i]], lo[i])))
-    i = np.flatnonzero(b.hi[rows] > hi)
-    if len(i):
-        over = at_least(b, rows[i], hi[i] + 1)
-        rows[i] = b.select(over, b.const(hi[i]), rows[i], bounds=(np.minimum(b.lo[rows[i]], hi[i]), hi[i]))
+    low, high = b.lo[v] < lo, b.hi[v] > hi
+    i = np.flatnonzero(low | high)
+    x, lo, hi, low, high = v[i], lo[i], hi[i], low[i], high[i]
+    least, most = np.clip(b.lo[x], lo, hi), np.clip(b.hi[x], lo, hi)
+    result = b.bits(x, 0, widths(least, most), least < 0)
+    k = np.flatnonzero(low)
+    result[k] = b.select(at_least(b, x[k], lo[k]), result[k], b.const(lo[k]))
+    k = np.flatnonzero(high)
+    result[k] = b.select(at_least(b, x[k], hi[k] + 1), b.const(hi[k]), result[k], bounds=(least[k], most[k]))
+    rows[i] = result
     return rows
 
 

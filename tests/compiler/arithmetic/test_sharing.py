@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
 import pytest
 
 from gatewright.compiler.arithmetic import sharing
-from gatewright.compiler.arithmetic.sharing import Shared, share, signed_digits
+from gatewright.compiler.arithmetic.digits import signed_digits
+from gatewright.compiler.arithmetic.sharing import EFFORTS, Plan, Shared, plans, share
 
 Matrix = np.ndarray
 
 
-def shared(weight: Matrix, slack: int = 1, lo: int = -128, hi: int = 127) -> Shared:
+PLANS = {"pairs": Plan((("pairs", 2),)), "patterns": Plan((("patterns", 3),)),
+         "both": Plan((("pairs", 4), ("patterns", 3), ("pairs", 2))), "both, seed 5": Plan((("patterns", 3), ("pairs", 2)), 5)}
+
+
+def shared(weight: Matrix, slack: int = 1, lo: int = -128, hi: int = 127, plan: Plan = PLANS["both"], arity: int = 2) -> Shared:
     """The digits of a matrix [operands, sums], shared."""
     row, out = np.indices(weight.shape)
     digits = signed_digits(*(v.reshape(-1)[weight.reshape(-1) != 0] for v in (out, row, weight)))
     operands, sums = weight.shape
-    return share(*digits, sums, np.full(operands, lo), np.full(operands, hi), slack)
+    return share(*digits, sums, np.full(operands, lo), np.full(operands, hi), arity, plan, slack)
+
+
+def terms(result: Shared, sums: int) -> list[list[tuple[int, int]]]:
+    """Of every sum: its (node, weight) pairs."""
+    lists: list[list[tuple[int, int]]] = [[] for _ in range(sums + result.nodes)]
+    for out, node, shift, negative in zip(result.out.tolist(), result.node.tolist(), result.shift.tolist(),
+                                          result.negative.tolist(), strict=True):
+        lists[out].append((node, (-1 if negative else 1) << shift))
+    return lists
 
 
 def linear_forms(result: Shared, operands: int, sums: int) -> Matrix:
     """What the adder graph computes, as a matrix [operands, sums] of exact coefficients."""
-    nodes = [*np.eye(operands, dtype=object)]
-    for a, b, shift, negative in zip(result.a, result.b, result.shift, result.negative, strict=True):
-        nodes.append(nodes[a] + (-1 if negative else 1) * nodes[b] * 2 ** int(shift))
-    forms = np.zeros((sums, operands), object)
-    for out, node, shift, negative in zip(result.out, result.node, result.node_shift, result.node_negative, strict=True):
-        forms[out] += (-1 if negative else 1) * nodes[node] * 2 ** int(shift)
-    return forms.T
+    lists, nodes = terms(result, sums), dict(enumerate(np.eye(operands, dtype=object)))
+
+    def form(out: int) -> Matrix:
+        total = np.zeros(operands, object)
+        for node, weight in lists[out]:
+            if node not in nodes:
+                nodes[node] = form(sums + node - operands)
+            total += nodes[node] * weight
+        return total
+
+    return np.array([form(out) for out in range(sums)], object).reshape(sums, operands).T
 
 
-def depths(result: Shared, operands: int, sums: int) -> list[int]:
+def depths(result: Shared, operands: int, sums: int, arity: int) -> list[int]:
     """Additions one after another that every sum needs: of a tree whose leaves are as deep as their nodes."""
-    depth = [0] * operands
-    for a, b in zip(result.a, result.b, strict=True):
-        depth.append(max(depth[a], depth[b]) + 1)
-    load = [0] * sums
-    for out, node in zip(result.out, result.node, strict=True):
-        load[out] += 2 ** depth[node]
-    return [math.ceil(math.log2(v)) if v else 0 for v in load]
+    lists, depth = terms(result, sums), dict.fromkeys(range(operands), 0)
+
+    def of(out: int) -> int:
+        load = 0
+        for node, _ in lists[out]:
+            if node not in depth:
+                depth[node] = of(sums + node - operands)
+            load += arity ** depth[node]
+        return ceil_log(load, arity)
+
+    return [of(out) for out in range(sums)]
+
+
+def ceil_log(value: int, base: int) -> int:
+    power = 0
+    while base**power < value:
+        power += 1
+    return power
 
 
 def additions(result: Shared, sums: int) -> int:
-    left = np.bincount(result.out, minlength=sums)
-    return len(result.a) + int(np.maximum(left - 1, 0).sum())
+    return int(np.maximum(np.bincount(result.out, minlength=sums + result.nodes) - 1, 0).sum())
 
 
 def matrix(operands: int, sums: int, bits: int, seed: int, density: float = 1.0) -> Matrix:
@@ -68,18 +95,20 @@ MATRICES = {
 }
 
 
+@pytest.mark.parametrize("arity", [2, 3])
 @pytest.mark.parametrize("slack", [0, 1, 4])
+@pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", MATRICES)
-def test_the_graph_is_the_matrix(name: str, slack: int) -> None:
+def test_the_graph_is_the_matrix(name: str, plan: str, slack: int, arity: int) -> None:
     weight = MATRICES[name]
     operands, sums = weight.shape
-    result = shared(weight, slack)
+    result = shared(weight, slack, plan=PLANS[plan], arity=arity)
     assert (linear_forms(result, operands, sums) == weight).all()
     count = np.array([np.count_nonzero(d) for d in _digits(weight)])
-    balanced = [math.ceil(math.log2(c)) if c else 0 for c in count]
-    assert all(d <= b + slack for d, b in zip(depths(result, operands, sums), balanced, strict=True))
+    allowed = [ceil_log(c, arity) + slack for c in count.tolist()]
+    assert all(d <= most for d, most in zip(depths(result, operands, sums, arity), allowed, strict=True))
     assert additions(result, sums) <= np.maximum(count - 1, 0).sum()
-    again = shared(weight, slack)
+    again = shared(weight, slack, plan=PLANS[plan], arity=arity)
     for field in Shared.__dataclass_fields__:
         assert np.array_equal(getattr(result, field), getattr(again, field))
 
@@ -102,19 +131,26 @@ def _digits(weight: Matrix) -> list[list[int]]:
 def test_random_matrices(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weight = matrix(*rng.integers(1, 12, 2), int(rng.integers(1, 10)), seed, rng.random())
-    result = shared(weight, int(rng.integers(0, 3)), -int(rng.integers(0, 200)), int(rng.integers(0, 200)))
+    plan = list(PLANS.values())[seed % len(PLANS)]
+    result = shared(weight, int(rng.integers(0, 3)), -int(rng.integers(0, 200)), int(rng.integers(0, 200)), plan)
     assert (linear_forms(result, *weight.shape) == weight).all()
 
 
-def test_signed_digits_are_the_non_adjacent_form() -> None:
+def test_signed_digits_are_as_few_as_can_be_and_rarely_negative() -> None:
     weight = np.concatenate([np.arange(-600, 601), [2**40 - 1, -(2**40) + 1, 2**45]])
     weight = weight[weight != 0]
     out, row, shift, negative = signed_digits(np.arange(len(weight)), np.zeros(len(weight), np.int64), weight)
     total = np.zeros(len(weight), np.int64)
     np.add.at(total, out, np.where(negative, -1, 1) << shift)
     assert (total == weight).all()
-    assert (np.diff(shift)[np.diff(out) == 0] > 1).all()
+    assert np.bincount(out).tolist() == [np.count_nonzero(d) for d in _digits(weight[None])]
+    assert (np.diff(shift)[np.diff(out) == 0] > 0).all()
     assert (row == 0).all()
+    small = {int(w): negative[out == k].tolist() for k, w in enumerate(weight)}
+    assert small[3] == [False, False]   # 2 + 1, not 4 - 1
+    assert small[-3] == [True, True]
+    assert small[7] == [True, False]
+    assert small[11] == [False, False, False] or sum(small[11]) == 1
 
 
 @pytest.mark.parametrize(("weight", "expected"), [
@@ -125,7 +161,23 @@ def test_signed_digits_are_the_non_adjacent_form() -> None:
 ])
 def test_pairs_that_occur_twice_are_built_once(weight: Matrix, expected: int) -> None:
     weight = np.asarray(weight)
-    assert additions(shared(weight), weight.shape[1]) == expected
+    assert additions(shared(weight, plan=PLANS["pairs"]), weight.shape[1]) == expected
+
+
+@pytest.mark.parametrize(("weight", "expected"), [
+    ([[1, 1], [1, 1], [4, 4]], 2), ([[1, 2], [1, 2], [1, 2]], 2), ([[1, -1], [1, -1], [-2, 2]], 2),
+    ([[1, 1], [1, 1], [1, 0], [0, 1]], 4),                  # two digits in common are too few
+    ([[1, 1], [1, 1], [1, 1], [0, 1]], 3),
+])
+def test_patterns_of_two_sums_are_built_once(weight: Matrix, expected: int) -> None:
+    weight = np.asarray(weight)
+    assert additions(shared(weight, plan=PLANS["patterns"]), weight.shape[1]) == expected
+
+
+def test_efforts_try_more_and_more() -> None:
+    counts = [len(plans(effort, 1000, 30)) for effort in EFFORTS]
+    assert counts == sorted(set(counts))
+    assert counts[0] == len(plans(3, 100_000, 30)) == 1
 
 
 def test_sharing_pays() -> None:
@@ -147,20 +199,18 @@ def test_a_large_matrix_takes_seconds() -> None:
 
 
 def linear_forms_fast(result: Shared, operands: int, sums: int) -> Matrix:
-    """`linear_forms` in int64, which this matrix fits."""
-    nodes = np.zeros((operands + len(result.a), operands), np.int64)
-    nodes[:operands] = np.eye(operands, dtype=np.int64)
-    for k, (a, b, shift, negative) in enumerate(zip(result.a, result.b, result.shift, result.negative, strict=True)):
-        nodes[operands + k] = nodes[a] + (-1 if negative else 1) * (nodes[b] << shift)
-    forms = np.zeros((sums, operands), np.int64)
-    signs = np.where(result.node_negative, -1, 1)[:, None]
-    np.add.at(forms, result.out, signs * (nodes[result.node] << result.node_shift[:, None]))
-    return forms.T
+    """`linear_forms` in int64, which this matrix fits: from sums to operands, until no shared node is left."""
+    forms = np.zeros((sums + result.nodes, operands + result.nodes), np.int64)
+    np.add.at(forms, (result.out, result.node), np.where(result.negative, -1, 1) << result.shift)
+    while forms[:sums, operands:].any():
+        forms[:sums] = np.hstack([forms[:sums, :operands], np.zeros((sums, result.nodes), np.int64)]) \
+            + forms[:sums, operands:] @ forms[sums:]
+    return forms[:sums, :operands].T
 
 
 def test_too_many_pairs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "MAX_PAIRS", 10)
     weight = matrix(6, 6, 6, 3)
     result = shared(weight)
-    assert len(result.a) == 0
+    assert result.nodes == 0
     assert (linear_forms(result, 6, 6) == weight).all()

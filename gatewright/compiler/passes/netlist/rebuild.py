@@ -1,4 +1,4 @@
-"""What every Netlist pass ends with: a new Netlist of some of the old rows."""
+"""What Netlist passes end with: a new Netlist of some of the old rows, or of all with other operands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from gatewright.errors import InternalError
+from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, NetPort, Op
 
@@ -37,3 +38,23 @@ def keep_rows(netlist: Netlist, keep: Bools, stand_in: Rows | None = None) -> tu
 
 def _ports(ports: tuple[NetPort, ...], moved: Rows) -> tuple[NetPort, ...]:
     return tuple(NetPort(p.name, moved[p.rows]) for p in ports)
+
+
+def with_operands(netlist: Netlist, rows: Ints, count: Ints, arg: Ints, shift: Ints, neg: Bools, imm: Ints) -> Netlist:
+    """The netlist with other operands and constants for `rows`: `count` operands each, one after the other in the columns."""
+    old = np.diff(netlist.first)
+    size = old.copy()
+    size[rows] = count
+    first = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    owner = np.repeat(np.arange(len(netlist)), old)
+    stays = np.flatnonzero(~np.isin(owner, rows))
+    target = stays + (first[:-1] - netlist.first[:-1])[owner[stays]]
+    places = np.repeat(first[rows] - (np.cumsum(count) - count), count) + np.arange(len(arg))
+    columns = []
+    for before, new in ((netlist.arg, arg), (netlist.shift, shift), (netlist.neg, neg)):
+        column = np.zeros(int(first[-1]), before.dtype)
+        column[target], column[places] = before[stays], new
+        columns.append(column)
+    constants = netlist.imm.copy()
+    constants[rows] = imm
+    return dataclasses.replace(netlist, first=first, arg=columns[0], shift=columns[1], neg=columns[2], imm=constants)

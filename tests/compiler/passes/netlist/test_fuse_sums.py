@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from netlists import random_inputs, random_netlist
 
+from gatewright.compiler.arithmetic.chains import chain_bits
 from gatewright.compiler.lower.sums import weighted_sums
-from gatewright.compiler.passes.netlist.fuse_sums import chain_bits, fuse_sums
+from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
 from gatewright.ir.netlist_eval import evaluate, evaluate_rows
 from gatewright.ir.netlist_text import show
@@ -73,11 +74,18 @@ def test_signs_and_shifts_go_through() -> None:
     assert fused(b, b.sum2(2, 0, False, s, 1, True, 4)) == ["sum %2 + %0<<1 - %1<<2 + 2 : -50..55"]
 
 
-def test_what_is_read_twice_stays() -> None:
+def test_what_two_sums_read_joins_both() -> None:
     b = builder()
     s = b.sum2(0, 0, False, 1, 0, False)
     assert fused(b, b.sum2(2, 0, False, s, 1, False), b.sum2(3, 0, False, s, 2, False)) == [
-        "sum %0 + %1 : -16..14", "sum %2 + %4<<1 : -40..35", "sum %3 + %4<<2 : -72..63"]
+        "sum %2 + %0<<1 + %1<<1 : -40..35", "sum %3 + %0<<2 + %1<<2 : -72..63"]
+
+
+def test_what_others_read_too_stays() -> None:
+    b = builder()
+    s = b.sum2(0, 0, False, 1, 0, False)
+    three = b.sum([0, 3], [0, 2, int(s[0])], 0, False)                      # has no place for another
+    assert len(fused(b, b.sum2(2, 0, False, s, 1, False), three)) == 3
     b = builder()
     s = b.sum2(0, 0, False, 1, 0, False)
     assert fused(b, b.sum2(2, 0, False, s, 1, False), s) == [               # an output reads it too

@@ -11,11 +11,12 @@ from netlists import random_inputs, random_netlist
 from gatewright.compiler.passes.netlist.common_rows import common_rows
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.fold_constants import fold_constants
+from gatewright.compiler.passes.netlist.sink_constants import sink_constants
 from gatewright.ir.netlist import Netlist, NetlistBuilder, verify
 from gatewright.ir.netlist_eval import evaluate, evaluate_rows
 from gatewright.ir.netlist_text import show
 
-PASSES = [dead_rows, fold_constants, common_rows]
+PASSES = [dead_rows, fold_constants, common_rows, sink_constants]
 Pass = Callable[[Netlist], tuple[Netlist, np.ndarray]]
 
 
@@ -65,6 +66,27 @@ def test_constants_fold_into_rows_sums_and_selects() -> None:
     new, _ = fold_constants(b.build())
     assert body(new) == ["%0 = input 0[0] : 0..3", "%1 = input 0[1] : 7..7", "%2 = const 5", "%3 = const 1",
                          "%4 = sum %0<<1 - 12 : -12..-6", "%5 = sum %4<<1 : -24..-12", "%6 = const 35"]
+
+
+def sunk(b: NetlistBuilder, output: np.ndarray) -> list[str]:
+    b.output("y", output)
+    return [line.split(" = ")[1] for line in body(sink_constants(b.build())[0]) if "sum" in line]
+
+
+def test_a_constant_joins_the_sum_in_front_of_it() -> None:
+    b = builder()
+    x = b.input("x", [0, 0, 0, 0], [3, 3, 3, 3])
+    assert sunk(b, b.sum1(b.sum2(x[0], 0, False, x[1], 1, True, 7), imm=5)) == ["sum %0 - %1<<1 + 12 : 6..15"]
+    b = builder()
+    x = b.input("x", [0, 0, 0, 0], [3, 3, 3, 3])
+    assert len(sunk(b, b.sum1(b.sum([0, 3], x[:3]), imm=5))) == 2           # three operands: an addition more either way
+    b = builder()
+    x = b.input("x", [0, 0, 0, 0], [3, 3, 3, 3])
+    s = b.sum2(x[0], 0, False, x[1], 1, True)
+    assert len(sunk(b, np.concatenate([s, b.sum1(s, imm=5)]))) == 2         # something else reads the sum
+    b = builder()
+    x = b.input("x", [0, 0, 0, 0], [3, 3, 3, 3])
+    assert len(sunk(b, b.sum1(b.sum2(x[0], 0, False, x[1], 1, True), 0, True, 5))) == 2
 
 
 def test_common_rows_merge_in_any_order_and_through_each_other() -> None:
