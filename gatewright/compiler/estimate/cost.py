@@ -8,7 +8,7 @@ Model, for a part with LUTs of L inputs (all counts are of logic that stays afte
   k - 1 additions in a balanced tree.
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
-- `select` costs one LUT per bit, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the
+- `select` costs one LUT per bit, two that limit a value from both sides one together, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the
   area of its shift-and-add rows. Slices, shifts and constants are wires.
 """
 
@@ -136,11 +136,22 @@ def _compare(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
 
 
 def _selects(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
-    c = netlist.first[rows]
-    free = constant(netlist)[netlist.arg[c]]
+    c, fixed = netlist.first[rows], constant(netlist)
+    free = fixed[netlist.arg[c]] | np.isin(rows, _inside_selects(netlist, rows))
     padding = np.minimum(netlist.shift[c + 1], netlist.shift[c + 2])
     costs.lut[rows] = np.where(free, 0, np.maximum(netlist.widths[rows] - padding, 0))
     costs.delay_ns[rows] = np.where(free, 0.0, part.delay["net"] + part.delay["lut"])
+
+
+def _inside_selects(netlist: Netlist, rows: Rows) -> Rows:
+    """Selects between a value and a constant that only another such select reads: both are one LUT per bit."""
+    fixed, place = constant(netlist), netlist.first[rows]
+    clips = rows[fixed[netlist.arg[place + 1]] ^ fixed[netlist.arg[place + 2]]]
+    uses = np.bincount(netlist.arg, minlength=len(netlist))
+    for port in netlist.outputs:
+        uses[port.rows] += 1
+    values = netlist.arg[netlist.first[clips][:, None] + np.array([1, 2])]
+    return np.intersect1d(values[~fixed[values]], clips[uses[clips] == 1])
 
 
 def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:

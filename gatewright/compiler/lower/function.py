@@ -117,7 +117,9 @@ def clipped(b: NetlistBuilder, v: Rows, lo: Ints, hi: Ints) -> Rows:
     least, most = np.clip(b.lo[x], lo, hi), np.clip(b.hi[x], lo, hi)
     result = b.bits(x, 0, widths(least, most), least < 0)
     k = np.flatnonzero(low)
-    result[k] = b.select(at_least(b, x[k], lo[k]), result[k], b.const(lo[k]))
+    reach = (np.where(high[k], b.lo[result[k]], least[k]), np.where(high[k], b.hi[result[k]], most[k]))
+    reach = (np.minimum(reach[0], lo[k]), np.maximum(reach[1], lo[k]))
+    result[k] = b.select(at_least(b, x[k], lo[k]), result[k], b.const(lo[k]), bounds=reach)
     k = np.flatnonzero(high)
     result[k] = b.select(at_least(b, x[k], hi[k] + 1), b.const(hi[k]), result[k], bounds=(least[k], most[k]))
     rows[i] = result
