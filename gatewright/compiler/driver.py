@@ -121,7 +121,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         netlists.verify(netlist)
         say(name, netlist)
     checker.netlist("netlist passes", netlist, correspondence)
-    kernel, notes = pipeline(netlist, part, options.clock_ns)
+    kernel, notes = pipeline(netlist, part, options.clock_ns, registers=options.effort > 0)
     name = identifiers([options.name or graph.name])[0]
     design = Design.single(name, kernel, *ports(graph))
     designs.verify(design)

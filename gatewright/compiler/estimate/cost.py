@@ -8,8 +8,8 @@ Model, for a part with LUTs of L inputs (all counts are of logic that stays afte
   k - 1 additions in a balanced tree.
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
-- `select` costs one LUT per bit, two that limit a value from both sides one together, a table one LUT of L inputs per bit, doubling for every further input bit, `mul` the
-  area of its shift-and-add rows. Slices, shifts and constants are wires.
+- `select` costs one LUT per bit, two that limit a value from both sides one together; a table one LUT of L inputs per bit,
+  doubling for every further input bit; `mul` the area of its shift-and-add rows. Slices, shifts and constants are wires.
 """
 
 from __future__ import annotations

@@ -13,14 +13,17 @@ import numpy as np
 
 from gatewright.backends.part import Part
 from gatewright.compiler.estimate.cost import Floats, RowCosts, row_costs
+from gatewright.compiler.schedule.retime import retime
 from gatewright.errors import UserError
 from gatewright.ir.design import Kernel
 from gatewright.ir.netlist import Netlist
 from gatewright.ir.usage import constant
 
 
-def pipeline(netlist: Netlist, part: Part, clock_ns: float | None) -> tuple[Kernel, tuple[str, ...]]:
+def pipeline(netlist: Netlist, part: Part, clock_ns: float | None, registers: bool = True) -> tuple[Kernel, tuple[str, ...]]:
     """The kernel, and notes for the user. `clock_ns` None makes one combinational segment.
+
+    As few segments as the clock allows; of the schedules that have no more, one with few registers where `registers`.
 
     No segment is longer than the clock unless a single row is: such a row starts a segment, and a note names it.
     """
@@ -31,6 +34,8 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None) -> tuple[Kern
     stage = np.zeros(len(netlist), np.int32)
     _assign(netlist.first, netlist.arg, constant(netlist), costs.delay_ns, part.delay["clk_to_q"], budget, stage,
             np.zeros(len(netlist)))
+    if clock_ns is not None and registers:
+        stage = retime(netlist, stage, costs.delay_ns, budget - part.delay["clk_to_q"])
     too_long = np.flatnonzero((costs.delay_ns > 0) & (costs.delay_ns + part.delay["clk_to_q"] > budget))
     notes: tuple[str, ...] = ()
     if len(too_long):
