@@ -110,7 +110,11 @@ def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     costs.lut[rows] = costs.carry_bits[rows] = area
     costs.adders[rows] = np.where(chain > 0, np.maximum(live - 1, 1), 0)
     levels = np.maximum(np.ceil(np.log2(np.maximum(live, 1))), 1)
-    costs.delay_ns[rows] = levels * _add_delay(part, chain)
+    # where both operands repeat their signs in the two highest bits, synthesis gives these one LUT, off the dedicated wire
+    repeated = (netlist.lo[arg] < 0) & (shift + own < width[owner])
+    shared = (live == 2) & (np.bincount(owner, repeated, minlength=len(rows)) == 2) & (part.carry_group_bits > 1)
+    late = np.maximum(part.delay["net"] - part.delay["carry_group"] * (chain // part.carry_group_bits), 0)
+    costs.delay_ns[rows] = levels * (_add_delay(part, chain) + np.where(shared, late, 0.0))
 
 
 def _compare(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
