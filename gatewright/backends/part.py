@@ -33,8 +33,6 @@ class Part:
     carry_group_bits: int
     delay_model: str
     delay: Mapping[str, float]
-    stage_margin_ns: float
-    """What a stage takes in synthesis besides the delays of its rows; measured, the same at every clock."""
 
     @property
     def adds_three(self) -> bool:
@@ -56,5 +54,4 @@ def load_part(name: str = DEFAULT_PART) -> Part:
     return Part(name=name.lower(), vendor=values["vendor"], family=values["family"], lut_inputs=values["lut_inputs"],
                 totals=values["totals"], carry_unit=carry["unit"], carry_bits=carry["bits"],
                 carry_group_bits=carry["group_bits"], delay_model=values["delay_model"],
-                delay={key: float(values["delay"][key]) for key in DELAYS},
-                stage_margin_ns=float(values["stage_margin_ns"]))
+                delay={key: float(values["delay"][key]) for key in DELAYS})

@@ -61,7 +61,7 @@ def registers(kernel: Kernel) -> Ints:
 def longest_segment_ns(kernel: Kernel, costs: RowCosts, part: Part) -> float:
     """The longest path from register to register, in ns, by the part's delay model."""
     ends = arrivals(kernel, costs, part.delay["clk_to_q"])
-    return float(ends.max(initial=0.0)) + part.delay["setup"] + part.stage_margin_ns
+    return float(ends.max(initial=0.0)) + part.delay["setup"]
 
 
 def _layers(kernel: Kernel, costs: RowCosts, ff: Ints) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None, registers: bo
     if clock_ns is not None and not clock_ns > 0:
         raise UserError(f"a clock period of {clock_ns} ns", remedy="Give a positive period in ns, for example 5")
     costs = row_costs(netlist, part)
-    budget = np.inf if clock_ns is None else clock_ns - part.delay["setup"] - part.stage_margin_ns + 1e-9
+    budget = np.inf if clock_ns is None else clock_ns - part.delay["setup"] + 1e-9
     stage = np.zeros(len(netlist), np.int32)
     _assign(netlist.first, netlist.arg, constant(netlist), costs.delay_ns, part.delay["clk_to_q"], budget, stage,
             np.zeros(len(netlist)))
@@ -40,7 +40,7 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None, registers: bo
     notes: tuple[str, ...] = ()
     if len(too_long):
         row = int(too_long[np.argmax(costs.delay_ns[too_long])])
-        needed = costs.delay_ns[row] + part.delay["clk_to_q"] + part.delay["setup"] + part.stage_margin_ns
+        needed = costs.delay_ns[row] + part.delay["clk_to_q"] + part.delay["setup"]
         notes = (f"{len(too_long)} operations alone are longer than the clock of {clock_ns:g} ns; the longest, in node "
                  f"'{netlist.origins[netlist.origin[row]]}', needs {needed:.2f} ns ({part.delay_model})",)
     return Kernel(netlist, stage), notes
