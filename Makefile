@@ -57,4 +57,5 @@ clean:
 .venv/ready-all: pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv (the first time some hundred megabytes are downloaded)"
 	$(PIP) -e '.[sim,synth,examples,dev]'
+	$(PIP) --no-deps 'hls4ml>=1.0'  # for the headers in it alone
 	@touch $@ .venv/ready-demo

@@ -241,7 +241,7 @@ def test_configurations_are_understood(block: str, tmp_path: Path) -> None:
     file.write_text(block)
     options = with_config(Options(), file)
     assert options.types().inputs.keys() == options.input_types.keys()
-    assert {f.name for f in fields(Options) if getattr(options, f.name) == f.default} <= {"backend"}
+    assert {f.name for f in fields(Options) if getattr(options, f.name) == f.default} <= {"backend", "kernel"}
 
 
 @pytest.mark.parametrize("block", blocks("python"))

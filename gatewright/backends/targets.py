@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from gatewright.backends import emulator, verilog
+from gatewright.backends import emulator, hls, verilog
 from gatewright.ir.design import Design
 from gatewright.ir.graph import Graph
 
 Target = Callable[[Design, Graph, Mapping[str, Any]], dict[str, str]]
 """`emit(design, graph, header) -> {path: text}`, paths inside `design/`: no disk, no environment, the same bytes for the same
 arguments. `graph` is the optimised Graph that the design was made from; `header` has `model`, `gatewright` (version), `sha256`
-and `part` as text, `clock_ns`, and `input_casts` (the types that users gave inputs, as text, by name)."""
+and `part` as text, `clock_ns`, `input_casts` (the types that users gave inputs, as text, by name), and for the HLS targets `kernel`,
+`reuse` and `layer_reuse` (`Options` says what they are)."""
 
 TARGETS: Mapping[str, Target] = {
     "verilog": lambda design, graph, header: verilog.emit(design, header),
     "emulator": emulator.emit,
+    "hls": partial(hls.emit, hls.AP),
+    "hls-ac": partial(hls.emit, hls.AC),
 }
 DEFAULT_TARGETS = ("verilog",)

@@ -34,7 +34,8 @@ def compile(model: str | Path, folder: str | Path | None = None, *, config: str 
     """Compiles `model` into `folder` (None: a temporary one, which lives as long as the result).
 
     `options` are the fields of `Options`: part, clock_ns, input_type, output_type, input_types, output_types, outputs,
-    backend, name; `config` is a TOML file with the same. Raises UserError where the model or an option cannot be used.
+    backend, name, kernel, reuse, layer_reuse; `config` is a TOML file with the same. Raises UserError where the model or an
+    option cannot be used.
     """
     base = Options() if config is None else with_config(Options(), config)
     chosen = Options(**{**{f: getattr(base, f) for f in Options.__dataclass_fields__}, **options})
@@ -71,7 +72,7 @@ class CompiledModel:
 
     def verify(self, level: str = "rtl", vectors: int | None = None,
                data: str | Path | None = None) -> VerificationResult:
-        """Compares every output bit with the model: level reference, netlist, emulator, rtl or cocotb."""
+        """Compares every output bit with the model: level reference, netlist, emulator, rtl, cocotb or csim."""
         result = verify(self.project, level, vectors, data)
         self.report()
         return result

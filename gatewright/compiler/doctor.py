@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gatewright.backends.hls.dialect import AC, AP, Dialect
 from gatewright.errors import ToolMissing
-from gatewright.sim.toolchain import find_compiler, find_verilator
+from gatewright.sim.toolchain import HEADERS_REMEDY, find_compiler, find_hls_headers, find_verilator
 from gatewright.synth.yosys import find_yosys
 
 ANSWER_SECONDS = 20
@@ -44,6 +45,8 @@ def check() -> list[Finding]:
                  "pip install 'gatewright[sim]'"),
         _finding("yosys", _yosys, "synth: open synthesis for UltraScale+, 7-series and ECP5",
                  "pip install 'gatewright[synth]'"),
+        _finding("ap_types", lambda: _headers(AP), "verify --level csim: compiles the C++ for Vitis HLS", HEADERS_REMEDY),
+        _finding("ac_types", lambda: _headers(AC), "verify --level csim: compiles the C++ for Catapult and oneAPI", HEADERS_REMEDY),
         _finding("vivado", _vivado, "optional: builds design/ for AMD parts with the vendor's tool",
                  "Install AMD Vivado and put vivado on the PATH"),
     ]
@@ -79,6 +82,11 @@ def _compiler() -> str | None:
 
 def _verilator() -> str | None:
     return _number(find_verilator().version)
+
+
+def _headers(dialect: Dialect) -> None:
+    """They do not say their version."""
+    find_hls_headers(dialect)
 
 
 def _yosys() -> str | None:

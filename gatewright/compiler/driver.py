@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ import numpy as np
 from gatewright import __version__
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
-from gatewright.backends.targets import TARGETS
-from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.lower import lower
 from gatewright.compiler.options import Options
@@ -33,7 +30,7 @@ from gatewright.compiler.passes.netlist.fold_constants import fold_constants
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.compiler.passes.netlist.sink_constants import sink_constants
 from gatewright.compiler.schedule.pipeline import pipeline
-from gatewright.errors import InternalError, UserError
+from gatewright.errors import InternalError
 from gatewright.ir import design as designs
 from gatewright.ir import graph as graphs
 from gatewright.ir import netlist as netlists
@@ -86,14 +83,8 @@ class Compilation:
 def compile_model(path: str | Path, options: Options | None = None, dump: Dump | None = None) -> Compilation:
     """Compiles a model. Pure: no file is written. Raises UserError where the model or the options cannot be used."""
     options = options or Options()
+    options.check()
     part = load_part(options.part)
-    if not 0 < options.clock_ns < math.inf:
-        raise UserError(f"a clock period of {options.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
-    if options.effort not in EFFORTS:
-        raise UserError(f"an effort of {options.effort}", remedy=f"Choose from {', '.join(map(str, EFFORTS))}")
-    for backend in options.backend:
-        if backend not in TARGETS:
-            raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
     imported = import_model(path, options.types(), options.outputs or None)
 
     def say(step: str, ir: Graph | Netlist) -> None:

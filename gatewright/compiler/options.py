@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gatewright.backends import hls
 from gatewright.backends.part import DEFAULT_PART
-from gatewright.backends.targets import DEFAULT_TARGETS
+from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
+from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.frontend.importer import Types
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Cast
@@ -22,7 +25,8 @@ class Options:
     `effort`: how long to search for smaller logic, 0..3; the result depends on nothing else.
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
-    `outputs` selects tensors; empty: the model's own outputs.
+    `outputs` selects tensors; empty: the model's own outputs. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the
+    HLS targets: how layers are written, and in how many cycles a layer (by its ONNX node) takes one inference.
     """
 
     part: str = DEFAULT_PART
@@ -35,6 +39,27 @@ class Options:
     outputs: tuple[str, ...] = ()
     backend: tuple[str, ...] = DEFAULT_TARGETS
     name: str = ""
+    kernel: str = hls.KERNELS[0]
+    reuse: int = 1
+    layer_reuse: Mapping[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises UserError on values that no model can have."""
+        if not 0 < self.clock_ns < math.inf:
+            raise UserError(f"a clock period of {self.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
+        if self.effort not in EFFORTS:
+            raise UserError(f"an effort of {self.effort}", remedy=f"Choose from {', '.join(map(str, EFFORTS))}")
+        for backend in self.backend:
+            if backend not in TARGETS:
+                raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
+        if self.kernel not in hls.KERNELS:
+            raise UserError(f"there is no kernel '{self.kernel}'", remedy=f"Choose from {', '.join(hls.KERNELS)}")
+        if min([self.reuse, *self.layer_reuse.values()]) < 1:
+            raise UserError("a reuse factor below 1", remedy="Give a whole number of cycles per inference, for example 4")
+        special = self.kernel != hls.KERNELS[0] or self.reuse > 1 or self.layer_reuse
+        if special and not set(self.backend) & set(hls.DIALECTS):
+            raise UserError("a kernel or a reuse factor is chosen, which only HLS targets have",
+                            remedy=f"Choose one too: --backend {','.join((*self.backend, 'hls'))}")
 
     def types(self) -> Types:
         """The types, parsed. Raises UserError on text that is no type."""
@@ -74,10 +99,14 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+_TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "input": ("type", _text, '"fixed<16,6>"'), "output": ("type", _text, '"fixed<16,6>"'), "layer": ("reuse", _whole, "4")}
+"""The tables of a configuration file, by name: the key of an entry, what its value has to be, an example."""
+
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"), "input_type": (_text, "a text"),
-    "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"), "backend": (_texts, "a list of texts"),
-    "name": (_text, "a text")}
+    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"),
+    "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"), "backend": (_texts, "a list of texts"),
+    "name": (_text, "a text"), "kernel": (_text, "a text"), "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
 
 
@@ -90,30 +119,32 @@ def with_config(options: Options, path: str | Path) -> Options:
                         remedy="Give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"the configuration '{path}' is not TOML: {error}", remedy="Mend the file") from None
-    tables = {key: values.pop(key, {}) for key in ("input", "output")}
+    tables = {key: values.pop(key, {}) for key in _TABLES}
     for key, value in values.items():
         if key not in _TOP:
             raise UserError(f"the configuration '{path}' has the unknown key '{key}'",
-                            remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type and [output.NAME] type")
+                            remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type, [output.NAME] type and [layer.NAME] reuse")
         fits, what = _TOP[key]
         if not fits(value):
             raise UserError(f"'{key}' in the configuration '{path}' is {value!r}, not {what}",
                             remedy="Mend the file; docs/usage.md shows one")
     for kind, table in tables.items():
+        key, fits, example = _TABLES[kind]
         if not isinstance(table, dict):
+            overall = "reuse" if kind == "layer" else f"{kind}_type"
             raise UserError(f"'{kind}' in the configuration '{path}' is {table!r}, not a table of {kind}s",
-                            remedy=f"Write [{kind}.NAME] type = \"fixed<16,6>\", or {kind}_type for all of them")
+                            remedy=f"Write [{kind}.NAME] {key} = {example}, or {overall} for all of them")
         for name, entry in table.items():
-            if not isinstance(entry, dict) or set(entry) != {"type"} or not isinstance(entry["type"], str):
-                raise UserError(f"[{kind}.\"{name}\"] in '{path}' must have one key, type",
-                                remedy=f"Write [{kind}.\"{name}\"] type = \"fixed<16,6>\"")
+            if not isinstance(entry, dict) or set(entry) != {key} or not fits(entry[key]):
+                raise UserError(f"[{kind}.\"{name}\"] in '{path}' must have one key, {key}",
+                                remedy=f"Write [{kind}.\"{name}\"] {key} = {example}")
     if "clock" in values:
         values["clock_ns"] = float(values.pop("clock"))
     for key in ("outputs", "backend"):
         if key in values:
             values[key] = tuple(values[key])
-    return replace(options, **values, input_types={k: v["type"] for k, v in tables["input"].items()},
-                   output_types={k: v["type"] for k, v in tables["output"].items()})
+    named = {kind: {k: v[key] for k, v in tables[kind].items()} for kind, (key, _, _) in _TABLES.items()}
+    return replace(options, **values, input_types=named["input"], output_types=named["output"], layer_reuse=named["layer"])
 
 
 def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str]) -> Options:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gatewright import __version__
-from gatewright.backends import emulator, verilog
+from gatewright.backends import emulator, hls, verilog
 from gatewright.backends.part import Part, load_part
 from gatewright.backends.targets import TARGETS
 from gatewright.compiler.driver import Compilation
@@ -31,12 +31,12 @@ from gatewright.errors import ToolMissing, UserError
 from gatewright.ir import design as designs
 from gatewright.ir.correspondence import Correspondence
 from gatewright.ir.design import Design
-from gatewright.ir.fixed import Cast
+from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Graph
 from gatewright.ir.npz import npz_arrays, npz_bytes
 from gatewright.ir.text import parse as parse_graph
 from gatewright.ir.text import show as show_graph
-from gatewright.sim import cocotb
+from gatewright.sim import cocotb, csim
 from gatewright.sim.ports import Rtl
 from gatewright.sim.vectors import stimulus
 
@@ -55,6 +55,9 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     if "verilog" in c.options.backend:
         sources = verilog.sources(c.design.name, texts)
         texts |= _testbench(c, sources)
+    for name in set(c.options.backend) & set(hls.DIALECTS):
+        vectors = _vectors(c)
+        texts |= {f"{name}/{file}": text for file, text in csim.vector_files(c.design, vectors, c.design.evaluate(vectors)).items()}
     texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c, sources),
               "correspondence.json": json.dumps({"tensors": dict(c.correspondence.tensors),
                                                  "gone": dict(c.correspondence.gone)}, indent=1) + "\n"}
@@ -68,13 +71,19 @@ def design_files(c: Compilation) -> dict[str, bytes]:
 def _header(model: str, sha256: str, options: Options, input_casts: Mapping[str, str]) -> dict[str, Any]:
     """What every target is told (`backends/targets.py`)."""
     return {"gatewright": __version__, "model": model, "sha256": sha256, "part": load_part(options.part).name,
-            "clock_ns": options.clock_ns, "input_casts": input_casts}
+            "clock_ns": options.clock_ns, "input_casts": input_casts, "kernel": options.kernel, "reuse": options.reuse,
+            "layer_reuse": options.layer_reuse}
+
+
+def _vectors(c: Compilation) -> dict[str, Ints]:
+    """Vectors to ship with a test bench, by input."""
+    vectors = stimulus(c.design.inputs, TESTBENCH_VECTORS, seed=1)
+    return {op.name: np.clip(vectors[op.name], op.type.lo.reshape(-1), op.type.hi.reshape(-1)) for op in c.graph.input_ops}
 
 
 def _testbench(c: Compilation, sources: Sequence[str]) -> dict[str, str]:
     """`cocotb/`, with vectors in it."""
-    vectors = stimulus(c.design.inputs, TESTBENCH_VECTORS, seed=1)
-    vectors = {op.name: np.clip(vectors[op.name], op.type.lo.reshape(-1), op.type.hi.reshape(-1)) for op in c.graph.input_ops}
+    vectors = _vectors(c)
     rtl = Rtl(c.design.name, tuple(Path(p) for p in sources), c.design.inputs, c.design.outputs, c.design.latency_cycles)
     return cocotb.testbench(rtl, vectors, c.design.evaluate(vectors))
 
@@ -270,14 +279,22 @@ class Project:
             source.stat()
         return Rtl(self.design.name, sources, self.design.inputs, self.design.outputs, self.design.latency_cycles)
 
+    def _header(self) -> dict[str, Any]:
+        m = self.manifest
+        return _header(m["model"]["file"], m["sha256"], self.options, m["input_casts"])
+
     @stored
     def emulator(self) -> dict[str, str]:
         """The files of the emulator: those in the folder, or, where it was compiled without, what they would be."""
         if "emulator" in self.options.backend:
             paths = sorted((self.design_folder / emulator.FOLDER).iterdir())
             return {f"{emulator.FOLDER}/{p.name}": p.read_text(encoding="utf-8") for p in paths}
-        m = self.manifest
-        return emulator.emit(self.design, self.graph, _header(m["model"]["file"], m["sha256"], self.options, m["input_casts"]))
+        return emulator.emit(self.design, self.graph, self._header())
+
+    def hls(self, target: str) -> csim.Sources:
+        """The C++ of an HLS target in the folder. Raises ToolMissing where it was not asked for."""
+        self.require(target)
+        return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.design, self.graph, self._header())
 
     def results(self, kind: str) -> list[dict[str, Any]]:
         """What `DIR/results/` holds of a kind, "verify" or "synth", in the order of the file names."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewright.backends.hls import DIALECTS
 from gatewright.compiler.data import (
     DataFile,
     decode,
@@ -31,7 +32,7 @@ from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
-from gatewright.sim import cocotb, emulator, verilator
+from gatewright.sim import cocotb, csim, emulator, verilator
 from gatewright.sim.judge import Judge, Trace
 from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
@@ -40,8 +41,8 @@ from gatewright.sim.vectors import corner_vectors, random_vectors
 
 Progress = Callable[[str, float], None]
 
-LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb")
-DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000}
+LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb", "csim")
+DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000, "csim": 10_000}
 """Vectors of a level where the user does not say how many."""
 
 
@@ -260,14 +261,31 @@ def _cocotb(project: Project, given: Stimulus, progress: Progress | None) -> Ver
         return diagnosed(project, given, cocotb.run(project.design_folder, project.rtl, given.flat, expected, Path(work)))
 
 
+def _csim(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    """Every HLS target of the folder; the first that differs ends it."""
+    expected, failure = _specification(project, given, "csim")
+    if failure:
+        return failure
+    seconds = 0.0
+    for target in [t for t in project.options.backend if t in DIALECTS] or list(DIALECTS)[:1]:
+        sources = project.hls(target)
+        with tempfile.TemporaryDirectory(prefix="gatewright-csim-") as work:
+            result = csim.verify(sources, given.flat, expected, Path(work), progress=progress)
+        seconds += result.seconds
+        if result.status == "failed":
+            return diagnosed(project, given, replace(result, reason=f"{target}: {result.reason}"), sources)
+    return replace(result, seconds=seconds)
+
+
 _LEVELS: Mapping[str, Callable[[Project, Stimulus, Progress | None], VerificationResult]] = {
-    "reference": _reference, "netlist": _netlist, "emulator": _emulator, "rtl": _rtl, "cocotb": _cocotb}
+    "reference": _reference, "netlist": _netlist, "emulator": _emulator, "rtl": _rtl, "cocotb": _cocotb, "csim": _csim}
 
 
-def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> VerificationResult:
+def diagnosed(project: Project, given: Stimulus, result: VerificationResult,
+              sources: csim.Sources | None = None) -> VerificationResult:
     """The result with the first ONNX node whose value differs, found through the correspondence on the failing vector.
 
-    First in the netlist; where that is right, in the RTL itself, by reading its signals.
+    First in the netlist; where that is right, in the RTL itself, by reading its signals. With `sources` in their C++.
     """
     if result.first_mismatch is None:
         return result
@@ -275,6 +293,8 @@ def diagnosed(project: Project, given: Stimulus, result: VerificationResult) -> 
     codes = {k: v[vector:vector + 1] for k, v in given.codes.items()}
     values = graph.evaluate(codes, [op.name for op in graph.ops])
     flat = {k: v.reshape(1, -1) for k, v in codes.items()}
+    if sources and (node := _first_wrong_layer(project, sources, codes)):
+        return replace(result, first_mismatch=replace(result.first_mismatch, node=node))
     netlist = project.design.kernels[0].netlist
     name = first_difference(netlist, project.correspondence, flat, values)
     if name is None and result.level in ("rtl", "cocotb"):
@@ -297,6 +317,21 @@ def _first_wrong_signal(project: Project, vector: Mapping[str, Ints]) -> str | N
     places = project.correspondence.rows
     tensors = (op.name for op in project.model_graph.ops if op.name in places)
     return next((name for name in tensors if wrong & set(places[name].tolist())), None)
+
+
+def _first_wrong_layer(project: Project, sources: csim.Sources, codes: Mapping[str, Codes]) -> str | None:
+    """The node of the first layer of the C++ that hands on other codes than its tensor, or its rows of the netlist, have."""
+    flat = {k: v.reshape(1, -1) for k, v in codes.items()}
+    with tempfile.TemporaryDirectory(prefix="gatewright-probe-") as work:
+        found = csim.probe(sources, flat, Path(work))
+    tensors = project.graph.evaluate(codes, [a.tensor for a, *_ in found if a.tensor])
+    rows = np.array([r for a, *_ in found for r in a.rows], np.int32)
+    values = dict(zip(rows.tolist(), evaluate_rows(project.design.kernels[0].netlist, flat, rows)[0].tolist(), strict=True))
+    for array, node, got in found:
+        want = tensors[array.tensor].reshape(-1).tolist() if array.tensor else [values[r] for r in array.rows]
+        if got.tolist() != want:
+            return node
+    return None
 
 
 def passed(results: Sequence[VerificationResult]) -> bool:

@@ -1,4 +1,4 @@
-"""The programs that simulation needs: Verilator, a C++ compiler, and Verilator's runtime, compiled once and kept."""
+"""What simulation needs: Verilator, its runtime, compiled once and kept, a C++ compiler, and the headers of HLS number types."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright.backends.hls.dialect import Dialect
 from gatewright.errors import InternalError, ToolMissing, UserError
 
 RUNTIME = ("verilated", "verilated_threads")
@@ -87,6 +88,29 @@ def find_compiler() -> Compiler:
         raise ToolMissing("there is no C++ compiler", remedy="Install g++, or the compiler of: pip install ziglang")
     command = (paths[0],) if paths else (sys.executable, "-m", "ziglang", "c++")
     return Compiler(command, _ask(*command, "--version"))
+
+
+HLS_INSTALLATIONS = {
+    "ap_types": (("XILINX_HLS", "XILINX_VIVADO_HLS"), ("vitis_hls", "vivado_hls", "vitis-run"), "include"),
+    "ac_types": (("MGC_HOME",), ("catapult",), "shared/include")}
+"""Per family of types: the variables that name an installation, programs in its `bin`, and where its headers lie."""
+HEADERS_REMEDY = "Install the wheel that carries them: pip install --no-deps hls4ml"
+HLS_IN_WHEEL = {"ap_types": "templates/vivado/ap_types", "ac_types": "templates/catapult/ac_types/include"}
+
+
+def find_hls_headers(dialect: Dialect) -> Path:
+    """The folder of `ap_int.h` or `ac_int.h`: of an installed HLS tool, else in the wheel hls4ml. Raises ToolMissing."""
+    variables, programs, place = HLS_INSTALLATIONS[dialect.name]
+    roots = [Path(os.environ[v]) for v in variables if os.environ.get(v)]
+    roots += [Path(path).resolve().parent.parent for program in programs if (path := shutil.which(program))]
+    folders = [root / place for root in roots]
+    spec = importlib.util.find_spec("hls4ml")
+    folders += [Path(f) / HLS_IN_WHEEL[dialect.name] for f in (spec.submodule_search_locations or [])] if spec else []
+    for folder in folders:
+        if all((folder / header).is_file() for header in dialect.headers):
+            return folder
+    raise ToolMissing(f"the headers of {dialect.name} ({dialect.headers[0]}) are not here",
+                      remedy=f"{HEADERS_REMEDY}; or set {variables[0]} to the folder of an installed HLS tool")
 
 
 def runtime_objects(verilator: Verilator, compiler: Compiler, folder: Path) -> list[Path]:

@@ -132,7 +132,11 @@ def test_options(options: list[str], words: list[str], model: Path, tmp_path: Pa
     ("clock = true", ["clock"]), ("outputs = 'y'", ["outputs", "list"]), ("outputs = [1]", ["outputs"]), ("part = 3", ["part"]),
     ("input = 'fixed<8,4>'", ["input", "input_type"]), ("[input.x]\nwidth = 8", ["[input.\"x\"]", "type"]),
     ("[input.x]\ntype = 8", ["[input.\"x\"]"]), ("input_type = 'fixed<8'", ["'fixed<8' is not a type"]),
-    ("[layer.dense]\nreuse = 4", ["unknown key 'layer'"]), ("part = 'xc0'", ["xc0"]), (b"part = '\xff'", ["not TOML"])])
+    ("[layers.dense]\nreuse = 4", ["unknown key 'layers'"]), ("[layer.dense]\nreuse = 4", ["only HLS targets", "verilog,hls"]),
+    ("[layer.dense]\nreuse = 'much'", ["[layer.\"dense\"]", "reuse = 4"]), ("reuse = 2.5", ["reuse", "whole number"]),
+    ("reuse = 0", ["below 1"]), ("kernel = 'magic'", ["'magic'", "loops, adders"]),
+    ("backend = ['hls']\n[layer.nonsense]\nreuse = 4", ["'nonsense'", "no layer"]),
+    ("part = 'xc0'", ["xc0"]), (b"part = '\xff'", ["not TOML"])])
 def test_configuration(text: str | bytes, words: list[str], model: Path, tmp_path: Path, capsys: Capture) -> None:
     config = tmp_path / "options.toml"
     config.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -378,7 +382,8 @@ def test_levels_whose_tools_are_missing_are_skipped(folder: Path, capsys: Captur
     assert main(["verify", str(folder), "--level", "all", "--vectors", "16", "--json"]) == 0
     results = {r["level"]: r for r in json.loads(capsys.readouterr().out)}
     assert {level: r["status"] for level, r in results.items()} == {
-        "reference": "passed", "netlist": "passed", "rtl": "skipped", "cocotb": "skipped"}
+        "reference": "passed", "netlist": "passed", "emulator": "skipped", "rtl": "skipped", "cocotb": "skipped",
+        "csim": "skipped"}
     assert "gatewright[sim]" in results["rtl"]["reason"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gatewright.compiler.doctor import check
 
-NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "vivado"]
+NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "ap_types", "ac_types", "vivado"]
 
 
 @pytest.fixture
