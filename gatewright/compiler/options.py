@@ -105,8 +105,8 @@ _TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"),
-    "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"), "backend": (_texts, "a list of texts"),
-    "name": (_text, "a text"), "kernel": (_text, "a text"), "reuse": (_whole, "a whole number")}
+    "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
+    "backend": (_texts, "a list of texts"), "name": (_text, "a text"), "kernel": (_text, "a text"), "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
 
 
