@@ -22,6 +22,7 @@ from onnx import ModelProto
 from gatewright.compiler.cli import main
 from gatewright.compiler.driver import compile_model
 from gatewright.errors import UserError
+from gatewright.ir.netlist import Op
 
 SECONDS = 5.0
 Capture = pytest.CaptureFixture[str]
@@ -323,14 +324,16 @@ def test_damaged_folder(damage: str, command: str, how: str, folder: Path, capsy
 
 
 def break_kernel(folder: Path) -> None:
-    """One constant of the netlist is off by one, so that the level fails and looks for the node."""
+    """The two operands of a selection change places, so that the level fails, within all bounds, and looks for the node."""
     from gatewright.compiler.project import Project
 
     (kernel,) = Project(folder).design.kernels
     file = folder / "design" / f"{kernel.name}.npz"
     with np.load(file) as stored:
         arrays = dict(stored)
-    arrays["imm"][np.flatnonzero((arrays["op"] == 2) & (arrays["imm"] != 0))[-1]] += 1
+    place = arrays["first"][np.flatnonzero(arrays["op"] == Op.SELECT)[0]]
+    for column in ("arg", "shift"):
+        arrays[column][[place + 1, place + 2]] = arrays[column][[place + 2, place + 1]]
     np.savez(file, **arrays)
 
 
