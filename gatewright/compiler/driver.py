@@ -85,7 +85,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     options = options or Options()
     options.check()
     part = load_part(options.part)
-    imported = import_model(path, options.types(), options.outputs or None)
+    imported = import_model(path, options.types(), options.outputs or None, options.softmax)
 
     def say(step: str, ir: Graph | Netlist) -> None:
         """The text is made only where somebody wants it: a large netlist takes longer to write than to compile."""

@@ -13,9 +13,11 @@ from gatewright.backends import hls
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
 from gatewright.compiler.arithmetic.sharing import EFFORTS
-from gatewright.compiler.frontend.importer import Types
+from gatewright.compiler.frontend.importer import CUT, KEEP, Types
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Cast
+
+SOFTMAX = (CUT, KEEP)
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Options:
     `effort`: how long to search for smaller logic, 0..3; the result depends on nothing else.
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
-    `outputs` selects tensors; empty: the model's own outputs. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the
-    HLS targets: how layers are written, and in how many cycles a layer (by its ONNX node) takes one inference.
+    `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
+    it. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the HLS targets: how layers are written, and in how many
+    cycles a layer (by its ONNX node) takes one inference.
     """
 
     part: str = DEFAULT_PART
@@ -39,6 +42,7 @@ class Options:
     outputs: tuple[str, ...] = ()
     backend: tuple[str, ...] = DEFAULT_TARGETS
     name: str = ""
+    softmax: str = CUT
     kernel: str = hls.KERNELS[0]
     reuse: int = 1
     layer_reuse: Mapping[str, int] = field(default_factory=dict)
@@ -52,6 +56,8 @@ class Options:
         for backend in self.backend:
             if backend not in TARGETS:
                 raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
+        if self.softmax not in SOFTMAX:
+            raise UserError(f"'{self.softmax}' is nothing to do with a Softmax", remedy=f"Choose from {', '.join(SOFTMAX)}")
         if self.kernel not in hls.KERNELS:
             raise UserError(f"there is no kernel '{self.kernel}'", remedy=f"Choose from {', '.join(hls.KERNELS)}")
         if min([self.reuse, *self.layer_reuse.values()]) < 1:
@@ -106,7 +112,8 @@ _TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
-    "backend": (_texts, "a list of texts"), "name": (_text, "a text"), "kernel": (_text, "a text"), "reuse": (_whole, "a whole number")}
+    "backend": (_texts, "a list of texts"), "softmax": (_text, "a text"), "name": (_text, "a text"), "kernel": (_text, "a text"),
+    "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
 
 

@@ -96,7 +96,10 @@ def _manifest(c: Compilation, sources: Sequence[str]) -> str:
         "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()},
         "output_casts": {k: str(v) for k, v in c.imported.output_casts.items()},
         "quantisers": {k: [q.tensor, q.factor, q.shift] for k, q in c.imported.quantisers.items()},
-        "logits": dict(c.imported.logits), "sources": list(sources)}
+        "logits": dict(c.imported.logits),
+        "approximations": {k: {"parameters": a.parameters, "readers": a.readers, "steps": str(a.error * a.slope)}
+                           for k, a in c.imported.approximations.items()},
+        "sources": list(sources)}
     return json.dumps(values, indent=1) + "\n"
 
 
@@ -251,6 +254,11 @@ class Project:
     @stored
     def quantisers(self) -> Mapping[str, Quantised]:
         return {k: Quantised(*v) for k, v in self.manifest["quantisers"].items()}
+
+    @property
+    def algorithms(self) -> dict[str, dict[str, Any]]:
+        """What is computed by a named algorithm, by ONNX tensor, and its parameters, as the judge takes them."""
+        return {k: v["parameters"] for k, v in self.manifest["approximations"].items()}
 
     @property
     def model_path(self) -> Path:

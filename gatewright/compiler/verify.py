@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +160,7 @@ def _against_data(project: Project, given: Stimulus, expected: Mapping[str, Ints
 
 def _reference(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
     """The judge on the ONNX file against the Graph: every quantiser's code, and every output."""
-    graph, judge = project.model_graph, Judge(project.model.path)
+    graph, judge = project.model_graph, Judge(project.model.path, project.algorithms)
     expected, failure = _specification(project, given, "reference")
     if failure:
         return failure
@@ -186,9 +188,30 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
             values = [_plain(w.reshape(len(given), -1)[vector, element]) for w in (want, got)]
             first = Mismatch(vector, name, element, values[0], values[1], trace.node_of(name))
     bad = int(wrong_vectors.sum())
-    reason = f"{bad} of {len(given)} vectors differ" if bad else ""
+    reason = f"{bad} of {len(given)} vectors differ" if bad else approximated(project, judge, trace)
     return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, wrong_values,
                               first_mismatch=first)
+
+
+def approximated(project: Project, judge: Judge, trace: Trace) -> str:
+    """How many codes behind each Softmax and LayerNormalization are not those of the real function, in words. Raises
+    InternalError where one is further away than the algorithm's bound allows."""
+    said = []
+    outputs = {o.name: o for o in project.graph.outputs}
+    rounded = {q.tensor for q in trace.quantisers}
+    for tensor, approximation in project.manifest["approximations"].items():
+        readers = [n for n in approximation["readers"] if n in rounded or n in outputs]
+        real = judge.real(trace, tensor, readers)
+        other = total = 0
+        for name in readers:
+            near, exact = (t.codes(name) if name in rounded else judged_codes(t, name, outputs[name],
+                           project.output_casts.get(name)) for t in (trace, real))
+            off = np.abs(near - exact)
+            if off.size and off.max() > math.ceil(Fraction(approximation["steps"])):
+                raise InternalError(f"'{tensor}' is off by {off.max()} codes in '{name}', more than its bound allows")
+            other, total = other + int((off > 0).sum()), total + off.size
+        said.append(f"'{tensor}': {other} of {total} codes are not the real function's own")
+    return "; ".join(said)
 
 
 def feeds(project: Project, given: Stimulus) -> dict[str, Any]:

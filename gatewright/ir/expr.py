@@ -384,7 +384,8 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
     """Normal form over the reachable inputs: clips outermost, no clip or rounding that cannot act, floors merged.
 
     Rewrites (each an identity over the given intervals): round(x) = x for integer x; round(clip(x)) = clip(round(x)),
-    since rounding is monotone; a * clip(x) + b = clip(a * x + b); clip(clip(x)) is one clip; a bound that the interval
+    since rounding is monotone; a * clip(x) + b = clip(a * x + b), also with another sign of a for every element where both
+    bounds are there; clip(clip(x)) is one clip; a bound that the interval
     of x stays within is dropped, and one that it stays beyond is the value; floor((floor(y) + n) / d) =
     floor((y + n) / d) for integers n and d > 0.
     """
@@ -411,6 +412,10 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
             (inner, scale), = terms
             assert isinstance(inner, Clip)
             ends = [None if b is None else np.asarray(scale * b + offset, object) for b in (inner.lo, inner.hi)]
+            a, b = ends
+            if a is not None and b is not None:
+                low, high = (np.asarray(v, object) for v in (np.minimum(a, b), np.maximum(a, b)))
+                return clip(affine_of([(inner.x, scale)], offset), low, high)
             if (scale > 0).all():
                 return clip(affine_of([(inner.x, scale)], offset), *ends)
             if (scale < 0).all():

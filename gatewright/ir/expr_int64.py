@@ -1,7 +1,7 @@
 """Vectorised evaluation of element-wise expressions in int64: numerators over a denominator per element.
 
 Exact like `expr.evaluate`, and a hundred times faster. It declines (None) where a constant is irrational, at a real
-function, or where a numerator could leave 62 bits, which it checks before every step.
+function other than the reciprocal, or where a numerator could leave 62 bits, which it checks before every step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _DeclinedError(Exception):
 
 
 Ratio = tuple[Ints, Ints]
-"""Numerators (samples first) and positive denominators (without samples); they broadcast."""
+"""Numerators (samples first) and positive denominators (samples first, or without samples); they broadcast."""
 
 
 def evaluate(expr: ex.Expr, inputs: Sequence[Ints]) -> Ints | None:
@@ -43,11 +43,14 @@ def evaluate(expr: ex.Expr, inputs: Sequence[Ints]) -> Ints | None:
         if isinstance(e, ex.Clip):
             return _clip(visit(e.x), e.lo, e.hi)
         if isinstance(e, ex.Func):
-            raise _DeclinedError
+            return _reciprocal(e.name, visit(e.x))
         if isinstance(e, ex.Product):
             (n, d), (m, t) = visit(e.x), visit(e.y)
             return _times(n, m), _times(d, t)
-        return _round(visit(e.x), e.mode), np.ones((), np.int64)
+        x = visit(e.x)
+        if 2 * _largest(x[0]) + 2 * _largest(x[1]) >= LIMIT:
+            raise _DeclinedError
+        return round_ratio(x, e.mode), np.ones((), np.int64)
 
     try:
         num, den = visit(expr)
@@ -105,10 +108,16 @@ def _clip(x: Ratio, lo: Exacts | None, hi: Exacts | None) -> Ratio:
     return num, den
 
 
-def _round(x: Ratio, mode: str) -> Ints:
+def _reciprocal(name: str, x: Ratio) -> Ratio:
     num, den = x
-    if 2 * _largest(num) + 2 * _largest(den) >= LIMIT:
+    if name != "reciprocal" or not num.all():
         raise _DeclinedError
+    return np.asarray(np.sign(num) * den), np.abs(num)
+
+
+def round_ratio(x: Ratio, mode: str) -> Ints:
+    """num / den rounded by `mode` (names as in exact.ROUND_NUMBER); exact where 2 * (num + den) fits 62 bits."""
+    num, den = x
     low = num // den
     twice = 2 * (num - low * den)
     negative = num < 0

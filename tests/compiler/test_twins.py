@@ -215,7 +215,7 @@ def batch_norm_before_layer() -> ModelProto:
 
 
 @pytest.mark.parametrize(("model", "node", "words"), [
-    (float_weights(), "MatMul_0", "no quantiser"), (softmax_inside(), "Softmax_0", "inside the network"),
+    (float_weights(), "MatMul_0", "no quantiser"), (softmax_inside(), "MatMul_0", "'Softmax_0'"),
     (batch_norm_before_layer(), "MatMul_0", "without a common unit")], ids=["float weights", "softmax", "batch norm"])
 def test_refusals_name_node_and_remedy(model: ModelProto, node: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:

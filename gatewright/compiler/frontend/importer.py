@@ -15,6 +15,8 @@ import numpy as np
 from gatewright.compiler.frontend import qdq, qonnx, standard
 from gatewright.compiler.frontend.onnx_file import Model, Node, TensorInfo, load
 from gatewright.compiler.frontend.values import (
+    FUNCTION_STEP,
+    Approximation,
     Builder,
     Const,
     Data,
@@ -33,9 +35,9 @@ from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Cast, Fixed, FixedArray, bi
 from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
 
+CUT, KEEP = "cut", "keep"
+"""What to do with a Softmax at the very end."""
 STANDARD_DOMAINS = ("", "ai.onnx")
-FUNCTION_STEP = Fraction(1, 1 << 16)
-"""The default grid of an output that holds values of a real function."""
 MAX_OUTPUT_BITS = 32
 """Codes of an output without a quantiser are widened up to this to stay exact; beyond, the default grid rounds."""
 
@@ -64,16 +66,32 @@ class Imported:
     """How exact results become codes, for outputs on a grid that is not the model's own."""
     logits: Mapping[str, str]
     """Outputs whose final Softmax is cut, and the tensor that each carries instead."""
+    approximations: Mapping[str, Approximation]
+    """By the ONNX tensor that the operator writes."""
 
 
-def import_model(model: Model | str | Path, types: Types | None = None, outputs: Sequence[str] | None = None) -> Imported:
-    """Imports the model, or the part of it that computes `outputs`. Raises UserError with node, reason and remedy."""
+def import_model(model: Model | str | Path, types: Types | None = None, outputs: Sequence[str] | None = None,
+                 softmax: str = CUT) -> Imported:
+    """Imports the model, or the part of it that computes `outputs`. Raises UserError with node, reason and remedy.
+
+    `softmax`: "cut" leaves one at the very end away, "keep" computes it; one inside the network is always computed. How
+    many bits an approximation needs is known once the quantisers behind it are: such models are imported twice.
+    """
     model = model if isinstance(model, Model) else load(model)
     types = types or Types()
     wanted = list(outputs) if outputs else list(dict.fromkeys(model.outputs))
     nodes = _needed(model, wanted)
     _check_names(types, model, wanted)
-    builder = Builder(re.sub(r"\W", "_", model.path.stem) or "model")
+    found = _import(model, types, wanted, nodes, softmax, {})
+    if not found.approximations:
+        return found
+    by_node = {n.name: found.approximations[n.outputs[0]] for n in nodes if n.outputs[0] in found.approximations}
+    return _import(model, types, wanted, nodes, softmax, {name: a.slope for name, a in by_node.items()})
+
+
+def _import(model: Model, types: Types, wanted: Sequence[str], nodes: Sequence[Node], softmax: str,
+            slopes: Mapping[str, Fraction]) -> Imported:
+    builder = Builder(re.sub(r"\W", "_", model.path.stem) or "model", opset=model.opset, slopes=slopes)
     values: dict[str, Value] = {}
     casts: dict[str, Cast] = {}
     read = {name for n in nodes for name in n.inputs} | set(wanted)
@@ -85,12 +103,22 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
         if name in read:
             values[name] = _constant(name, array, nodes)
     users = {name: [n for n in nodes if name in n.inputs] for n in nodes for name in n.outputs}
+    logits: dict[str, str] = {}
     for node in nodes:
-        _import_node(builder, node, values, users, wanted)
+        if softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in wanted and not users[node.outputs[0]]:
+            values[node.outputs[0]] = values[node.inputs[0]]
+            logits[node.outputs[0]] = node.inputs[0]
+            builder.notes.append(f"The final Softmax '{node.name}' is cut: output '{node.outputs[0]}' carries the logits, "
+                                 f"whose order is the same. With --softmax keep it is computed.")
+        else:
+            _import_node(builder, node, values)
     grids: dict[str, Cast] = {}
     results = [_output(builder, name, values, types, grids) for name in wanted]
-    logits = {n.outputs[0]: n.inputs[0] for n in nodes if n.op_type == "Softmax"}
-    return Imported(builder.graph(results), model, tuple(builder.notes), builder.quantisers, casts, grids, logits)
+    approximations = {n.outputs[0]: builder.approximations[n.name] for n in nodes if n.name in builder.approximations}
+    notes = [f"{n.op_type} '{n.name}' is computed by the algorithm in docs/exactness.md: {builder.approximations[n.name].text}."
+             for n in nodes if n.name in builder.approximations]
+    return Imported(builder.graph(results), model, (*builder.notes, *notes), builder.quantisers, casts, grids, logits,
+                    approximations)
 
 
 def _constant(name: str, array: Any, nodes: Sequence[Node]) -> Const:
@@ -168,16 +196,12 @@ def _input(b: Builder, info: TensorInfo, types: Types, casts: dict[str, Cast]) -
     return Data(ex.affine(b.append(op, scale, ex.ZERO), scale), shape, batched)
 
 
-def _import_node(b: Builder, node: Node, values: dict[str, Value], users: Mapping[str, list[Node]],
-                 wanted: Sequence[str]) -> None:
+def _import_node(b: Builder, node: Node, values: dict[str, Value]) -> None:
     handler = handler_of(node)
     if handler is None:
         domain = f" of domain '{node.domain}'" if node.domain not in STANDARD_DOMAINS else ""
         raise UserError(f"the operator {node.op_type}{domain} is not supported", node=node.name,
                         remedy="'gatewright inspect' lists every node of the model with what is supported")
-    if node.op_type == "Softmax" and (users.get(node.outputs[0]) or node.outputs[0] not in wanted):
-        raise UserError("a Softmax inside the network is not supported (a final one is cut)", node=node.name,
-                        remedy="Remove it, or select tensors before it with --outputs")
     inputs = [values[name] if name else None for name in node.inputs]
     while inputs and inputs[-1] is None:
         inputs.pop()
@@ -255,7 +279,7 @@ def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     if width > MAX_WIDTH:
         raise UserError(f"output '{name}' has no quantiser and its elements have no common scale; to tell its values apart "
                         f"takes {width} bits, more than {MAX_WIDTH}", remedy="Choose a type with --output-type")
-    why = "holds values of " + " and ".join(names) if (names := sorted(ex.functions(value.expr))) else "has no common scale"
+    why = "holds values of " + " and ".join(names) if (names := b.functions(value.expr)) else "has no common scale"
     b.notes.append(f"Output '{name}' has no quantiser and {why}: it is rounded (half to even) to "
                    f"multiples of 2^{-frac}, so it is off by at most 2^{-frac - 1}; choose a type with --output-type.")
     return Cast(Fixed.of(width, width - frac, low < 0), "RND_CONV")

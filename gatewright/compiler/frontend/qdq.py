@@ -171,7 +171,7 @@ def qlinear_binary(op_type: str) -> Handler:
 def qlinear_unary(op_type: str) -> Handler:
     def handler(b: Builder, node: Node, inputs: list[Any]) -> Value:
         x, xs, xz, ys, yz = padded(inputs, 5)
-        attributes = {k: v for k, v in node.attributes.items() if k not in ("channels_last", "opset")}
+        attributes = {k: v for k, v in node.attributes.items() if k != "channels_last" and (k != "opset" or op_type == "Softmax")}
         if node.attributes.get("channels_last", 0):
             raise unsupported(node, "with channels last is not supported", "Export it with channels first")
         result = run(b, node, op_type, [real(b, node, x, xs, xz)], **attributes)
@@ -203,6 +203,6 @@ MICROSOFT: dict[str, Handler] = {
     "QLinearMul": qlinear_binary("Mul"),
     "QLinearConcat": qlinear_concat,
     **{f"QLinear{name}": qlinear_unary(name)
-       for name in ("Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "ReduceMean")},
+       for name in ("Sigmoid", "LeakyRelu", "Softmax", "AveragePool", "GlobalAveragePool", "ReduceMean")},
 }
 """Of the domain com.microsoft."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -13,17 +13,19 @@ import numpy as np
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, unit
+from gatewright.ir.exact import Exacts, Number, Surd, abs_, as_integers, elementwise, exacts, inverse, unit
 from gatewright.ir.fixed import MAX_WIDTH, Cast, FixedArray, Ints
 from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
 from gatewright.ir.ops import Combine, Input, Region, Reshape, Take, Transpose
-from gatewright.ir.ops.shape import taken
+from gatewright.ir.ops.shape import Move, taken
 from gatewright.ir.uniform import compact
 
 MAX_CONSTANT_BITS = 24
 """A weight matrix that needs wider integers than this has no quantiser."""
 MAX_SCALED_BITS = 48
 """The same with the float scales of the tensor that it multiplies, one per channel, taken in."""
+FUNCTION_STEP = Fraction(1, 1 << 16)
+"""The default grid of an output that holds values of a real function."""
 ANY_FLOAT = Fraction(2) ** 1024
 """Above every float64."""
 
@@ -79,12 +81,44 @@ class Quantised:
 
 
 @dataclass
+class Approximation:
+    """A function of several inputs (Softmax, LayerNormalization) that a named integer algorithm of docs/exactness.md computes:
+    with which parameters, and how close."""
+
+    parameters: dict[str, Any]
+    """What the algorithm needs besides the model: integers, and fractions as text."""
+    error: Fraction
+    """Less than this off the real value."""
+    slope: Fraction = Fraction(0)
+    """Steps of the finest quantiser behind it per unit of its value."""
+    readers: list[str] = field(default_factory=list)
+    """The ONNX tensors that these quantisers write, or outputs on a grid."""
+
+    @property
+    def text(self) -> str:
+        return f"off by less than {_decimal(self.error)}, {_decimal(self.error * self.slope)} of a step of the quantiser behind it"
+
+
+def _decimal(x: Fraction) -> str:
+    return f"2^{x.numerator.bit_length() - x.denominator.bit_length()}" if x.numerator == 1 and not (
+        x.denominator & (x.denominator - 1)) else f"{float(x):.3g}"
+
+
+@dataclass
 class Builder:
     """Collects the Graph's operations. One per import; the Graph that it returns is immutable."""
 
     name: str
     batch: int = 1
     """The baked-in batch size of the file, 1 where it is symbolic."""
+    opset: int = 20
+    """The version of ONNX's own operators."""
+    slopes: Mapping[str, Fraction] = field(default_factory=dict)
+    """Of every approximation, as an earlier import of the model found it."""
+    approximations: dict[str, Approximation] = field(default_factory=dict)
+    """By node."""
+    approximated: dict[str, str] = field(default_factory=dict)
+    """Graph tensors in which an approximation reaches its quantisers, and its node."""
     ops: list[Op] = field(default_factory=list)
     leaves: list[Op | Host] = field(default_factory=list)
     meanings: dict[str, Meaning] = field(default_factory=dict)
@@ -108,7 +142,18 @@ class Builder:
              **attributes: Any) -> ex.Leaf:
         """Adds an operation whose codes mean scale * code + offset; returns its leaf."""
         op = typed(op_class, self.unique(name), operands, node, frac=frac_of(scale), **attributes)
+        if issubclass(op_class, Move):
+            source = operands[0].name
+            self.approximated |= {op.name: self.approximated[source]} if source in self.approximated else {}
         return self.append(op, scale, offset)
+
+    def narrow(self, leaf: ex.Leaf, lo: int | None = None, hi: int | None = None) -> Op:
+        """The newest tensor with bounds that are tighter than its operands' types show."""
+        op = self.ops[-1]
+        low = op.type.lo if lo is None else np.maximum(op.type.lo, lo)
+        high = op.type.hi if hi is None else np.minimum(op.type.hi, hi)
+        self.ops[-1] = self.leaves[leaf.index] = narrowed = replace(op, type=FixedArray(low, high, op.type.frac))
+        return narrowed
 
     def append(self, op: Op, scale: Exacts, offset: Exacts) -> ex.Leaf:
         self.ops.append(op)
@@ -131,6 +176,10 @@ class Builder:
                 raise missing_type(hosts[0].name, node)
             return self._encoded_input(hosts[0], expr, used[0], name, node, scale, offset)
         operands = [self.operand(i) for i in used]
+        for approximation in {self.approximated[o.name] for o in operands if o.name in self.approximated}:
+            found, slope = self.approximations[approximation], steepness(expr)
+            found.slope = max(found.slope, 1 / FUNCTION_STEP if slope is None else slope)
+            found.readers.append(name)
         local = ex.substitute(expr, {i: ex.Leaf(k) for k, i in enumerate(used)})
         if not used:
             raise UserError("its result does not depend on the model's inputs once types are known", node=node,
@@ -187,8 +236,8 @@ class Builder:
                                scales=(ones,), offset=np.zeros((), np.int64))
             return self.operand(spread.index), scale, offset
         step = ex.unit_of_all(data.expr)
-        if step is None and (names := ex.functions(data.expr)):
-            raise UserError(f"its operand holds values of {' and '.join(sorted(names))} that no quantiser follows, so it has "
+        if step is None and (names := self.functions(data.expr)):
+            raise UserError(f"its operand holds values of {' and '.join(names)} that no quantiser follows, so it has "
                             "no exact integer codes", node=node, remedy="Put a quantiser before this node")
         if step is None:
             raise UserError("its operand is a sum of parts whose scales have no common unit, so it has no exact integer "
@@ -211,6 +260,12 @@ class Builder:
         common = exacts(step)
         leaf = self.emit(Combine, name, [op], node, common, offset, scales=(ratio,), offset=np.zeros((), np.int64))
         return self.operand(leaf.index), common, offset
+
+    def functions(self, expr: ex.Expr) -> list[str]:
+        """The real functions in an expression, for messages: by their names, or by the node that they are computed for."""
+        names = {"'" + self.approximated[s.name] + "'" for i in ex.leaves(expr)
+                 if isinstance(s := self.leaves[i], Op) and s.name in self.approximated}
+        return sorted(names or {"a division" if n == "reciprocal" else n for n in ex.functions(expr)})
 
     # -- shape -----------------------------------------------------------------------------------------------------
 
@@ -343,6 +398,22 @@ def rounds(expr: ex.Expr) -> bool:
     if isinstance(expr, ex.Product):
         return rounds(expr.x) and rounds(expr.y)
     return isinstance(expr, ex.Round)
+
+
+def steepness(expr: ex.Expr) -> Fraction | None:
+    """The largest slope of an expression in its quotients; None where it is not known."""
+    if isinstance(expr, ex.Affine):
+        parts = [(steepness(x), s) for x, s in expr.terms]
+        if any(p is None for p, _ in parts):
+            return None
+        return max((abs(Fraction(math.ceil(abs_(v)) if isinstance(v, Surd) else v)) * p  # type: ignore[operator]
+                    for p, s in parts for v in s.reshape(-1)), default=Fraction(0))
+    if isinstance(expr, ex.Product):
+        plain = not any(ex.has_product(x) for x in (expr.x, expr.y)) and ex.functions(expr) == {"reciprocal"}
+        return Fraction(1) if plain else None
+    if isinstance(expr, ex.Func):
+        return None
+    return Fraction(0) if isinstance(expr, ex.Leaf) else steepness(expr.x)
 
 
 def single_leaf(expr: ex.Expr) -> tuple[ex.Leaf, Exacts, Exacts] | None:

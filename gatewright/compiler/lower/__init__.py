@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.lower import function, linear, rank, select, shape, window
+from gatewright.compiler.lower import division, function, linear, rank, select, shape, window
 from gatewright.compiler.lower.sums import Rows
 from gatewright.errors import InternalError
 from gatewright.ir.graph import Graph, Op
@@ -35,6 +35,8 @@ LOWERINGS: dict[str, Lowering] = {
     "select": select.select,
     "extremum": select.extremum,
     "top_k": rank.top_k,
+    "divide": division.divide,
+    "square_root": division.square_root,
 }
 
 

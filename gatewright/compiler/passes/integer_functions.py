@@ -11,19 +11,21 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
-from gatewright.compiler.passes.fit import fit
+from gatewright.compiler.passes.fit import MAX_TABLE, fit
+from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Surd, as_integers, elementwise, exacts, inverse
+from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse
 from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
 from gatewright.ir.graph import Graph, Op, typed
-from gatewright.ir.ops import Combine, Region, Requant, Select, Thresholds
+from gatewright.ir.ops import Combine, Divide, Multiply, Region, Requant, Select, Thresholds
 from gatewright.ir.ops.function import SATURATE, WRAP
 
 SMALL_TABLE = 1 << 6
@@ -80,11 +82,74 @@ class Realiser:
         """The integer-valued expression as a tensor, perhaps still to be broadcast."""
         if isinstance(e, ex.Leaf):
             return self.operands[e.index]
+        quotient = self.quotient(e)
+        if quotient is not None:
+            return quotient
         clip = e if isinstance(e, ex.Clip) else ex.Clip(e, None, None)
         rounding = clip.x.mode if isinstance(clip.x, ex.Round) else None
         source, body = self.source(clip.x.x if isinstance(clip.x, ex.Round) else clip.x)
         rounded = ex.Round(body, rounding) if rounding else body
         return self.function(source, rounded if clip.lo is None and clip.hi is None else replace(clip, x=rounded))
+
+    def quotient(self, e: ex.Expr) -> Op | None:
+        """clip(round(scale * n / d + offset) + shift) of tensors n and d as a division; None where it is something else, or
+        better taken as a function of one tensor."""
+        clip = e if isinstance(e, ex.Clip) else ex.Clip(e, None, None)
+        inner, shift = clip.x, ex.ZERO
+        if isinstance(inner, ex.Affine) and len(inner.terms) == 1 and (inner.terms[0][1] == 1).all() and (
+                ex.integers(inner.offset)):
+            shift, inner = inner.offset, inner.terms[0][0]
+        found = match_quotient(inner.x) if isinstance(inner, ex.Round) else None
+        used = [self.operands[i] for i in ex.leaves(inner)]
+        if found is None or not isinstance(inner, ex.Round) or (
+                len(used) == 1 and int((used[0].type.hi - used[0].type.lo).max()) < MAX_TABLE):
+            return None
+        reach = ex.bounds(inner, self.ranges)
+        lo, hi = (r if b is None else np.clip(np.asarray(b - shift, object), *reach)
+                  for r, b in zip(reach, (clip.lo, clip.hi), strict=True))
+        above, scale = self.product(found.above, found.scale)
+        below, unit = self.product(found.below, ex.ONE)
+        sign = np.where(below.type.hi < 0, -1, 1)
+        if (sign < 0).any():
+            below = self.emit(Combine, [below], scales=(sign,), offset=np.zeros((), np.int64))
+        mul, add, div = self.ratio(np.asarray(scale * elementwise(inverse, unit) * exacts(sign), object), found.offset, above)
+        y = self.emit(Divide, [above, below], mul=mul, add=add, div=div, rounding=inner.mode,
+                      lo=self.small(as_integers(lo)), hi=self.small(as_integers(hi)))
+        if (shift == 0).all():
+            return y
+        return self.emit(Combine, [y], scales=(np.ones((), np.int64),), offset=self.small(as_integers(shift)))
+
+    def product(self, factors: list[ex.Expr], scale: Exacts) -> tuple[Op, Exacts]:
+        """The product of the factors as a tensor and its scale; without factors, a tensor of ones."""
+        parts = []
+        for f in factors:
+            op, scale = self.part(f, scale)
+            parts.append(op)
+        if not parts:
+            one = np.ones((), np.int64)
+            return self.emit(Combine, [self.operands[0]], scales=(0 * one,), offset=one), scale
+        whole = parts[0]
+        for op in parts[1:]:
+            whole = self.emit(Multiply, [whole, op])
+        return whole, scale
+
+    def ratio(self, scale: Exacts, offset: Exacts, n: Op) -> tuple[Ints, Ints, Ints]:
+        """mul, add, div with which (mul * n + add * d) / (div * d) lies on the same side of every halfway point as
+        scale * n / d + offset, for all codes of n and all d > 0."""
+        if any(isinstance(v, Surd) for v in offset.reshape(-1)):
+            raise UserError("it divides and adds an irrational number", node=self.region.node,
+                            remedy="Put a quantiser behind the division")
+        most = max(abs(int(n.type.lo.min())), abs(int(n.type.hi.max())), 1)
+
+        def one(s: Number, o: Fraction) -> tuple[int, int, int]:
+            near = simplest(s, 2 * o.denominator * most)
+            mul, add, div = near.numerator * o.denominator, o.numerator * near.denominator, near.denominator * o.denominator
+            common = math.gcd(mul, add, div)
+            return mul // common, add // common, div // common
+
+        found = elementwise(one, scale, offset)
+        mul, add, div = (self.small(elementwise(lambda v, k=k: v[k], found)) for k in range(3))
+        return mul, add, div
 
     def source(self, e: ex.Expr) -> tuple[Op, ex.Expr]:
         """One tensor, and the expression as an affine function of it (Leaf(0))."""

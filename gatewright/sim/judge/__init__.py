@@ -139,10 +139,14 @@ class Judge:
     """Evaluates one model, again and again. The model is not changed.
 
     Every sample is evaluated as the file says, with a batch of 1 whatever the file bakes in, and all samples at once.
+    `algorithms` names tensors that Softmax, QLinearSoftmax and LayerNormalization write, and the parameters of the named
+    algorithm (docs/exactness.md) with which they are computed; where it names none, they are the real functions.
     Raises UserError for a file that cannot be read.
     """
 
-    def __init__(self, model: onnx.ModelProto | str | PathLike[str]) -> None:
+    def __init__(self, model: onnx.ModelProto | str | PathLike[str],
+                 algorithms: Mapping[str, Mapping[str, int | str]] | None = None) -> None:
+        self._algorithms = algorithms or {}
         self._model = model if isinstance(model, onnx.ModelProto) else _load(Path(model))
         graph = self._model.graph
         self._opset = max([o.version for o in self._model.opset_import if o.domain in ("", "ai.onnx")], default=1)
@@ -176,12 +180,22 @@ class Judge:
         if outputs is None:
             outputs = [self._logits(o.name) for o in self._model.graph.output]
         given = {name: self._feed(name, np.asarray(array)) for name, array in feeds.items()}
+        return self._run(given, self._types, outputs, keep)
+
+    def real(self, trace: Trace, name: str, outputs: Sequence[str]) -> Trace:
+        """The outputs evaluated again from what `trace` knows, with the real function in place of the algorithm of `name`."""
+        others = {k: v for k, v in self._algorithms.items() if k != name}
+        start = self._producer[name].input[0]
+        return Judge(self._model, others)._run({start: trace._value(start)}, {**self._types, **trace._types}, outputs, None)
+
+    def _run(self, given: Mapping[str, Tensor], types: Mapping[str, int | None], outputs: Sequence[str],
+             keep: Collection[str] | None) -> Trace:
         counts = {name: value.shape[0] for name, value in given.items()}
         if len(set(counts.values())) > 1:
             raise UserError(f"the numbers of samples differ: {counts}")
         trace = Trace(next(iter(counts.values()), 1), tuple(outputs), self._names)
         trace._tensors.update(given)
-        trace._types.update(self._types)
+        trace._types.update(types)
         needed = self._needed(outputs, given)
         nodes = [node for node in self._model.graph.node if needed.intersection(node.output)]
         last = {name: number for number, node in enumerate(nodes) for name in node.input}
@@ -220,7 +234,7 @@ class Judge:
                             remedy=f"Known are {', '.join(known_operators())}")
         inputs = [self._fetch(i, trace, name) if i else None for i in node.input]
         types = [trace._types.get(i) for i in node.input]
-        call = Call(node, name, self._opset, self._batch, inputs, types)
+        call = Call(node, name, self._opset, self._batch, inputs, types, self._algorithms.get(node.output[0]))
         try:
             result = known[node.op_type](call)
         except (Undecided, OverflowError, ZeroDivisionError) as error:

@@ -202,3 +202,21 @@ def test_choices() -> None:
         lowered_alike(op(f"extremum {{largest = {largest}}}", *operands))
     with pytest.raises(ValueError, match="not 0 or 1"):
         op("select {}", given("c", "[3]", "0..2"), given("a", "[3]", "-3..1"), given("b", "[3]", "-1..4"))
+
+
+@pytest.mark.parametrize("mode", ROUND_NUMBER)
+def test_divide(mode: str) -> None:
+    """Every rounding, with ties, both signs, ranges that clip on either side or not at all, constants alike or one each."""
+    n, d = given("a", "[2]", "-21..20"), given("b", "[]", "1..9")
+    for mul, add, div, lo, hi in ((1, 0, 1, -64, 63), (3, -1, 2, -5, 4), (-2, 5, 3, 0, 7), (1, 0, 4, 1, 1), (5, 0, 2, -7, -3),
+                                  (1, 3, 1, 100, 200), ("[2, -7]", "[0, 9]", "[6, 5]", "[-3, 0]", "[4, 1]")):
+        text = f'divide {{mul = {mul}, add = {add}, div = {div}, rounding = "{mode}", lo = {lo}, hi = {hi}}}'
+        lowered_alike(op(text, n, d))
+    text = f'divide {{mul = 1, add = 0, div = 2, rounding = "{mode}", lo = -9, hi = 8}}'
+    lowered_alike(op(text, given("a", "[2, 1]", "0..15"), given("b", "[3]", "3..4")))
+
+
+def test_square_root() -> None:
+    for bounds in ("0..300", "5..5", "200..1023", "0..0"):
+        lowered_alike(op("square_root {}", given("a", "[1]", bounds)), 1024)
+    lowered_alike(op("square_root {}", given("a", "[2]", f"0..{(1 << 61) - 1}")), 200)

@@ -9,6 +9,7 @@ from gatewright.compiler.frontend.standard import (
     contractions,
     elementwise,
     moving,
+    normalisation,
     ranking,
     reductions,
     selection,
@@ -23,6 +24,7 @@ __all__ = ["HANDLERS", "aligned", "as_const", "broadcast", "transposed"]
 
 HANDLERS: dict[str, Handler] = {
     name: handler
-    for family in (elementwise, activations, selection, contractions, windows, reductions, ranking, shape, moving, constants)
+    for family in (elementwise, activations, selection, contractions, windows, reductions, normalisation, ranking, shape,
+                   moving, constants)
     for name, handler in family.HANDLERS.items()
 }

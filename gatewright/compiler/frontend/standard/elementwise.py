@@ -22,6 +22,7 @@ from gatewright.compiler.frontend.values import (
     single_leaf,
     unsupported,
 )
+from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, Enclosed, Exacts, Surd, elementwise, exacts, inverse, sqrt
 from gatewright.ir.graph import Op
@@ -70,9 +71,12 @@ def product(b: Builder, node: Node, x: Data, y: Data) -> Data:
     """Two tensors: (s c + o)(t d + p) = s t (c d) + s p c + t o d + o p, with the integer product c d.
 
     Functions of the same tensors, as in x * sigmoid(x), stay an expression: together they are a function of these tensors.
+    So do quotients.
     """
     name, shape = node.outputs[0], broadcast(node, x.shape, y.shape)
     x, y = together(b, node, x, y)
+    if "reciprocal" in ex.functions(x.expr) | ex.functions(y.expr):
+        return Data(ex.Product(x.expr, y.expr), shape, x.batched)
     if ex.leaves(x.expr) == ex.leaves(y.expr) and (ex.functions(x.expr) or ex.functions(y.expr) or one_function(b, x, y)):
         return Data(ex.Product(x.expr, y.expr), shape, x.batched)
     (c, s, o), (d, t, p) = b.integer(x, name + ".a", node.name), b.integer(y, name + ".b", node.name)
@@ -106,7 +110,13 @@ def one_function(b: Builder, x: Data, y: Data) -> bool:
 def div(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x, y = inputs
     if isinstance(y, Data):
-        return mul(b, node, [x, apply(b, node, y, "reciprocal")])
+        try:
+            return mul(b, node, [x, apply(b, node, y, "reciprocal")])
+        except UserError as error:
+            if error.node:
+                raise
+            raise UserError(error.reason.replace("the operand of reciprocal", "its divisor"), node=node.name,
+                            remedy=error.remedy) from None
     if (y.value == 0).any():
         raise unsupported(node, "divides by zero", "Mend the constant")
     if isinstance(x, Const):
@@ -231,13 +241,6 @@ def batch_normalization(b: Builder, node: Node, inputs: list[Any]) -> Value:
     return Data(ex.affine(x.expr, factor, shift), broadcast(node, x.shape, factor.shape), x.batched)
 
 
-def softmax(b: Builder, node: Node, inputs: list[Any]) -> Value:
-    """Cut: the result stands for the logits. The importer has checked that only a model output uses it."""
-    b.notes.append(f"The final Softmax '{node.name}' is cut: output '{node.outputs[0]}' carries the logits, whose order "
-                   f"is the same.")
-    return inputs[0]  # type: ignore[no-any-return]
-
-
 HANDLERS: dict[str, Handler] = {
     "Add": lambda b, n, i: linear(b, n, i, 1),
     "Sub": lambda b, n, i: linear(b, n, i, -1),
@@ -251,5 +254,4 @@ HANDLERS: dict[str, Handler] = {
     "Ceil": lambda b, n, i: rounding(b, n, i, "CEIL"),
     "Round": lambda b, n, i: rounding(b, n, i, "ROUND"),
     "BatchNormalization": batch_normalization,
-    "Softmax": softmax,
 }

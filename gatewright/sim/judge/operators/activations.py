@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import reduce
 
-from gatewright.sim.judge import tensor
+import numpy as np
+
+from gatewright.sim.judge import integers, tensor
 from gatewright.sim.judge.numbers import Number
 from gatewright.sim.judge.operators.call import Call, Operator, number
 from gatewright.sim.judge.reals import PI, apply, root_of
@@ -124,6 +127,8 @@ def softmax(call: Call) -> Tensor:
 
 def softmax_over(call: Call, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Axes counted with the sample axis."""
+    if call.algorithm is not None:
+        return table_softmax(call, x, axes, call.algorithm)
     dims, rest = x.shape, [a for a in range(x.rank + 1) if a not in axes]
     def rows(v: tensor.Exacts) -> tensor.Exacts:
         v = v.transpose(*rest, *axes)
@@ -137,3 +142,28 @@ def softmax_over(call: Call, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     def back(v: tensor.Exacts) -> tensor.Exacts:
         return v.reshape(v.shape[0], *(dims[a] for a in order[1:])).transpose(*(order.index(a) for a in range(len(order))))
     return tensor.restructure(result, back)
+
+
+def table_softmax(call: Call, x: Tensor, axes: tuple[int, ...], parameters: Mapping[str, int | str]) -> Tensor:
+    """"Table softmax" of docs/exactness.md: e / sum(e), exactly, for integers e near 2**bits * exp(x - max(x))."""
+    bits = int(parameters["bits"])
+    largest = reduce(tensor.largest, axes, x)
+    below = tensor.subtract(largest, x)
+    if "step" in parameters:
+        powers = product_of_tables(call, below, bits, parameters)
+    else:
+        exact = mapped(call, lambda v: apply("exp", -v) * (1 << bits), below)
+        powers = tensor.on_grid(tensor.halves_to_even(exact), ONE, x.constant)
+    return tensor.multiply(powers, tensor.invert(tensor.total(powers, axes)))
+
+
+def product_of_tables(call: Call, below: Tensor, bits: int, parameters: Mapping[str, int | str]) -> Tensor:
+    """For d = below / step, at most `last`: T(d - d % 2**low) * T(d % 2**low) for T(d) = round(2**inner * exp(-step * d)),
+    rounded to `bits` bits, halves up."""
+    step, inner, low, last = Fraction(parameters["step"]), *(int(parameters[k]) for k in ("inner", "low", "last"))
+    steps = np.minimum(call.as_integers(tensor.by_number(below, 1 / step)), last)
+    rest = steps % (1 << low)
+    factors = [tensor.halves_to_even(mapped(call, lambda v: apply("exp", -step * v) * (1 << inner),
+                                            tensor.on_grid(part, ONE, below.constant))) for part in (steps - rest, rest)]
+    product = tensor.on_grid(integers.multiply(*factors), Fraction(1, 1 << 2 * inner - bits), below.constant)
+    return tensor.on_grid(tensor.floor(tensor.plus_number(product, HALF)), ONE, below.constant)

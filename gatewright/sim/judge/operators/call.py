@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -30,6 +30,8 @@ class Call:
     inputs: list[Tensor | None]
     types: list[int | None]
     """Element types (TensorProto.DataType) of the inputs as far as the file says them."""
+    algorithm: Mapping[str, int | str] | None = None
+    """Parameters of the named algorithm that computes it (docs/exactness.md); None: the real function."""
     attributes: dict[str, Any] = field(init=False)
     type: int | None = field(init=False)
     """Element type of the outputs; that of the first input where the operator says nothing else."""

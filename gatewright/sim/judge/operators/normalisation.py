@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
+import numpy as np
+
 from gatewright.sim.judge import tensor
 from gatewright.sim.judge.operators.arithmetic import inverse, root
 from gatewright.sim.judge.operators.call import Call
@@ -45,6 +47,14 @@ def layer_normalization(call: Call) -> Tensor:
     mean = tensor.by_number(tensor.total(x, axes), Fraction(1, count))
     centred = tensor.subtract(x, mean)
     variance = tensor.by_number(tensor.total(tensor.multiply(centred, centred), axes), Fraction(1, count))
-    factor = inverse(call, root(call, tensor.plus_number(variance, epsilon)))
+    deviation = root(call, tensor.plus_number(variance, epsilon))
+    if call.algorithm is not None:
+        deviation = stepped(deviation, Fraction(call.algorithm["step"]))
+    factor = inverse(call, deviation)
     result = tensor.multiply(tensor.multiply(centred, factor), scale)
     return result if bias is None else tensor.add(result, bias)
+
+
+def stepped(deviation: Tensor, step: Fraction) -> Tensor:
+    """Down to a multiple of the step, but not to zero: "stepped deviation" of docs/exactness.md."""
+    return tensor.on_grid(np.maximum(tensor.floor(tensor.by_number(deviation, 1 / step)), 1), step, deviation.constant)
