@@ -18,7 +18,8 @@ def differing(imported: Imported, judged: ModelProto | Path, feeds: Feeds) -> li
     """The quantisers and outputs of the model whose codes are not those of the judge for `judged`; none is left out."""
     graph = imported.graph
     tensors = {o.name: imported.logits.get(o.name, o.name) for o in graph.outputs}
-    trace = Judge(judged).run(feeds, list(tensors.values()))
+    algorithms = {name: a.parameters for name, a in imported.approximations.items()}
+    trace = Judge(judged, algorithms).run(feeds, list(tensors.values()))
     expected: dict[str, Array] = {q.tensor: trace.codes(q.tensor) for q in trace.quantisers if not trace.is_constant(q.tensor)}
     values = graph.evaluate(encode(graph, imported.input_casts, feeds), [op.name for op in graph.ops])
     found: dict[str, Array] = {name: q.factor * values[q.tensor] + q.shift for name, q in imported.quantisers.items()}

@@ -462,6 +462,44 @@ CHAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "float_scale_zero_point": {"signed": True, "narrow": False, "scale": 0.0229, "zero_point": -3, "bits": 5},
     "two_bits": {"signed": True, "narrow": False, "bits": 2},
 }
+# Functions of all elements along an axis
+
+
+def softmax(opset: int = 13, shape: Sequence[int] = (4,), bits: int = 6, scale: object = 0.25, step: float = 2.0**-8,
+            **attributes: Any) -> ModelProto:
+    """Inside a network: between quantisers, with a layer behind."""
+    net, dims = Net(seed=40), ["N", *shape]
+    codes = net.quant(net.op("Softmax", net.quant("x", scale, bits), **attributes), step, 8, signed=False)
+    net.op("MatMul", codes, net.weight(shape[-1], 3), out="y")
+    return net.model({"x": dims}, {"y": [*dims[:-1], 3]}, opset=opset)
+
+
+def layer_norm(shape: Sequence[int] = (6,), floats: bool = True, scale: float = 0.25, **attributes: Any) -> ModelProto:
+    """With gains of both signs and a bias, as floats, or without."""
+    net, dims = Net(seed=41), ["N", *shape]
+    inner = shape[attributes.get("axis", -1):] if attributes.get("axis", -1) < 0 else shape[attributes["axis"] - 1:]
+    gain = net.const(net.random.uniform(-2, 2, inner) if floats else np.ones(inner))
+    bias = [net.const(net.random.uniform(-1, 1, inner))] * floats
+    net.quant(net.op("LayerNormalization", net.quant("x", scale, 6), gain, *bias, **attributes), 0.0625, 7, out="y")
+    return net.model({"x": dims}, {"y": dims}, opset=17)
+
+
+def quotient(scales: Sequence[float] = (0.25, 0.5, 0.125), mode: str = "ROUND", offset: float = 0.25) -> ModelProto:
+    """One tensor by another that is positive."""
+    net, dims = Net(seed=42), ["N", 4]
+    above, below = net.quant("a", scales[0], 5), net.quant("b", scales[1], 4, signed=False)
+    net.quant(net.op("Div", above, net.op("Add", below, net.const(offset))), scales[2], 6, mode=mode, out="y")
+    return net.model({"a": dims, "b": dims}, {"y": dims})
+
+
+SOFTMAX: dict[str, dict[str, Any]] = {
+    "last": {}, "first": {"axis": 1, "shape": (3, 2)}, "old": {"opset": 11, "axis": 1, "shape": (2, 2)}, "old_default": {"opset": 11},
+    "two": {"shape": (3, 2), "axis": -1}, "float_scales": {"scale": 0.1337, "step": 0.0039}, "wide": {"bits": 14, "scale": 2.0**-10}}
+LAYER_NORM: dict[str, dict[str, Any]] = {
+    "floats": {}, "plain": {"floats": False, "epsilon": 0.01}, "axes": {"shape": (2, 3), "axis": 1}, "float_scale": {"scale": 0.0731}}
+QUOTIENTS: dict[str, dict[str, Any]] = {
+    **{mode: {"mode": mode} for mode in MODES}, "float_scales": {"scales": (0.0871, 0.123, 0.1613), "offset": 0.05}}
+
 QUANT_CHAINS: dict[str, dict[str, Any]] = {
     f"{mode}_{name}": {"mode": mode, **options} for mode in MODES for name, options in CHAIN_OPTIONS.items()}
 
@@ -477,6 +515,9 @@ CASES: tuple[Case, ...] = (
     Case("passthrough", passthrough, "fixed<6,3>"),
     *(Case(f"gemm_{name}", partial(gemm, **options)) for name, options in GEMMS.items()),
     *(Case(f"quant_{name}", partial(quant_chain, **options)) for name, options in QUANT_CHAINS.items()),
+    *(Case(f"softmax_{name}", partial(softmax, **options)) for name, options in SOFTMAX.items()),
+    *(Case(f"layer_norm_{name}", partial(layer_norm, **options)) for name, options in LAYER_NORM.items()),
+    *(Case(f"quotient_{name}", partial(quotient, **options)) for name, options in QUOTIENTS.items()),
     *(Case(f"batch_{name}", partial(batch, **options), "fixed<6,3>") for name, options in BATCHES.items()),
 )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, as_integers, elementwise, exacts
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, as_integers, elementwise, exacts, inverse
 from gatewright.ir.fixed import ROUNDING, Cast
 from gatewright.ir.graph import Codes, Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
@@ -238,7 +238,7 @@ def steps(values: Exacts, meaning: Meaning) -> Exacts:
     """Exact values in steps of the code, which are integers where a value is that of a code."""
     unique, where = _distinct(values)
     exact = np.empty(len(unique), object)
-    exact[:] = [(v - meaning.offset.item()) / meaning.scale.item() for v in unique]
+    exact[:] = [(v - meaning.offset.item()) * inverse(meaning.scale.item()) for v in unique]
     return np.asarray(exact[where].reshape(values.shape), object)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,13 @@ def inspect_model(path: Path, options: Options) -> Inspection:
     except UserError as error:
         rows = tuple(_row(n, "" if handler_of(n) else "not supported") for n in model.nodes)
         return Inspection(str(path), rows, (), str(error))
-    return Inspection(str(path), _rows(model, compiled.graph), compiled.notes, None)
+    return Inspection(str(path), _rows(model, compiled.graph, compiled.imported.logits), compiled.notes, None)
 
 
 def inspect_project(path: Path) -> Inspection:
     """The model of an output folder, with the options that it was compiled with."""
     project = Project(path)
-    return Inspection(str(project.model_path), _rows(project.model, project.graph),
+    return Inspection(str(project.model_path), _rows(project.model, project.graph, project.manifest["logits"]),
                       tuple(project.manifest["notes"]), None)
 
 
@@ -70,14 +70,15 @@ def _row(node: Node, becomes: str) -> dict[str, Any]:
             "supported": handler_of(node) is not None, "becomes": becomes}
 
 
-def _rows(model: Model, graph: Graph) -> tuple[dict[str, Any], ...]:
+def _rows(model: Model, graph: Graph, cut: Collection[str]) -> tuple[dict[str, Any], ...]:
     made: dict[str, list[str]] = {}
     for op in graph.ops:
         made.setdefault(op.node, []).append(f"{op.show_form()} -> {op.type!r}")
     constant = _constants(model)
     rows = []
     for node in model.nodes:
-        default = "constant" if node.outputs and node.outputs[0] in constant else "part of its neighbours"
+        first = node.outputs[0] if node.outputs else ""
+        default = "constant" if first in constant else "cut" if first in cut else "part of its neighbours"
         rows.append(_row(node, "; ".join(made.get(node.name, [default]))))
     return tuple(rows)
 

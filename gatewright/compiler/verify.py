@@ -29,13 +29,14 @@ from gatewright.compiler.data import (
 from gatewright.compiler.driver import first_difference
 from gatewright.compiler.project import Project
 from gatewright.errors import InternalError, ToolMissing, UserError
-from gatewright.ir.exact import Surd
+from gatewright.ir.exact import Enclosed, Surd
 from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
 from gatewright.sim import cocotb, csim, emulator, verilator
 from gatewright.sim.judge import Judge, Trace
+from gatewright.sim.judge import Real as JudgeReal
 from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
 from gatewright.sim.result import Mismatch, VerificationResult, compare
@@ -242,6 +243,8 @@ def _plain(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     """The judge's exact number as the IR's."""
+    if isinstance(value, JudgeReal):
+        return Enclosed(value.bounds)
     return Surd.of(value.parts.items()) if isinstance(value, JudgeSurd) else value
 
 

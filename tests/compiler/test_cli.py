@@ -281,6 +281,26 @@ def test_configuration_means_the_same(tmp_path: Path, capsys: Capture) -> None:
     assert value(capsys, "report", given)["ports"][0]["type"] == "fixed<8,6>"
 
 
+def test_softmax_is_cut_or_kept(tmp_path: Path, capsys: Capture) -> None:
+    """By option or configuration; `inspect` says what happens to it."""
+    model, config = saved(jet_tagger(), tmp_path / "jets.onnx"), tmp_path / "options.toml"
+    types = ["--input-type", "fixed<8,4>", "--output-type", "ufixed<8,0,RND_CONV,SAT>"]
+    config.write_text('softmax = "keep"\n')
+    kept = compiled(model, tmp_path / "kept", *types, "--softmax", "keep")
+    assert contents(kept) == contents(compiled(model, tmp_path / "toml", *types, "--config", str(config)))
+    said = {}
+    for what in ("cut", "keep"):
+        found = value(capsys, "inspect", model, "--input-type", "fixed<8,4>", "--softmax", what)
+        row, = (n for n in found["nodes"] if n["op"] == "Softmax")
+        said[what] = row["becomes"], " ".join(found["notes"])
+    assert said["cut"][0] == "cut"
+    assert "cut" in said["cut"][1]
+    assert "algorithm" in said["keep"][1]
+    assert "table" in said["keep"][0]
+    config.write_text('softmax = "drop"\n')
+    assert main(["inspect", str(model), "--config", str(config)]) == 2
+
+
 def test_the_command_line_wins_over_the_configuration(tmp_path: Path, capsys: Capture) -> None:
     model, config = saved(jet_tagger(), tmp_path / "jets.onnx"), tmp_path / "options.toml"
     config.write_text('clock = 4\ninput_type = "fixed<16,6>"\n')

@@ -59,7 +59,8 @@ def test_judge_graphs_and_netlist_are_equal(case: Case, tmp_path: Path) -> None:
     ("tfc", "weight", None), ("tfc", "rounding", None), ("one_bit", "weight", None), ("per_channel", "weight", None),
     ("per_channel_activation", "rounding", None), ("quant_FLOOR_signed", "rounding", None),
     ("quant_HALF_UP_unsigned", "rounding", None), ("gemm_alpha_float", "weight", None), ("residual", "weight", None),
-    ("attention", "weight", None), ("attention", "rounding", None)])
+    ("attention", "weight", None), ("attention", "rounding", None),
+    ("softmax_last", "rounding", "Quant_1"), ("layer_norm_floats", "rounding", None), ("quotient_ROUND", "rounding", None)])
 def test_mutants_are_told_apart(name: str, what: str, node: str | None, tmp_path: Path) -> None:
     case = BY_NAME[name]
     wrong = imported(mutate(case.model(), what, node), tmp_path, input_type=case.input_type)
@@ -67,7 +68,8 @@ def test_mutants_are_told_apart(name: str, what: str, node: str | None, tmp_path
 
 
 @pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v1", "tfc", "per_channel", "attention", "two_inputs",
-                                  "quant_HALF_UP_zero_point"])
+                                  "quant_HALF_UP_zero_point", "softmax_last", "softmax_wide", "layer_norm_floats",
+                                  "quotient_ROUND"])
 def test_rtl_is_equal(name: str, tmp_path: Path) -> None:
     case = BY_NAME[name]
     result = verify(project(case.model(), tmp_path, input_type=case.input_type), "rtl", 300)
@@ -75,7 +77,8 @@ def test_rtl_is_equal(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["jet_tagger", "axol1tl_v3", "tfc", "one_bit", "one_bit_quant", "per_channel", "attention", "two_inputs",
-                                  "duplicate_output", "output_is_input", "passthrough", "batch_seven_reshape"])
+                                  "duplicate_output", "output_is_input", "passthrough", "batch_seven_reshape",
+                                  "softmax_float_scales", "layer_norm_axes", "quotient_float_scales"])
 def test_reference_level_without_data(name: str, tmp_path: Path) -> None:
     """Where the host quantises, the judge starts from real numbers that give the codes."""
     case = BY_NAME[name]

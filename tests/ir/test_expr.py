@@ -94,6 +94,19 @@ def test_the_int64_evaluator_declines_what_it_cannot_hold() -> None:
     assert expr_int64.evaluate(ex.affine(ex.Leaf(0), F(1 << 20)), [x]).tolist() == [[1 << 60]]
 
 
+def test_the_int64_evaluator_divides() -> None:
+    """Quotients of tensors with samples, divisors of both signs; not by zero, and no other function."""
+    n, d = np.arange(-20, 20).reshape(20, 2), np.arange(-21, 19).reshape(20, 2) * 2 + 1
+    quotient = ex.Product(ex.affine(ex.Leaf(0), F(2, 3), F(1, 5)), ex.Func("reciprocal", ex.affine(ex.Leaf(1), F(3, 4))))
+    for mode in ROUND_NUMBER:
+        e = ex.Round(ex.affine(quotient, exacts(np.array([5, -7])), F(1, 2)), mode)
+        got = expr_int64.evaluate(e, [n, d])
+        assert got is not None
+        assert same(got, ex.evaluate(e, [n, d]))
+    assert expr_int64.evaluate(ex.Round(quotient, "FLOOR"), [n, 0 * d]) is None
+    assert expr_int64.evaluate(ex.Round(ex.Func("exp", ex.Leaf(0)), "FLOOR"), [n]) is None
+
+
 def test_bounds_that_cross_mean_the_upper_one() -> None:
     """Dropping a bound that cannot act, or turning it round with a negative scale, must not change that."""
     crossed = ex.Clip(ex.Leaf(0), exacts(5), exacts(3))
@@ -113,6 +126,8 @@ X, R = ex.Leaf(0), [(exacts(-8), exacts(7))]
     (ex.Clip(X, exacts(-8), exacts(7)), "$0"),
     (ex.Clip(X, exacts(-9), exacts(6)), "clip($0, none, 6)"),
     (ex.affine(ex.Clip(X, exacts(0), None), F(-2), F(1)), "clip(affine(-2, $0, 1), none, 1)"),
+    (ex.affine(ex.Clip(X, exacts(-3), exacts(5)), exacts(np.array([2, -1])), F(1)),
+     "clip(affine([2, -1], $0, 1), [-5, -4], [11, 4])"),
     (ex.Round(ex.Clip(ex.affine(X, F(1, 4)), exacts(F(-3, 2)), exacts(1)), "HALF_UP"),
      "clip(round(HALF_UP, affine(1/4, $0, 0)), none, 1)"),
     (ex.Clip(ex.Clip(X, exacts(-3), exacts(5)), exacts(0), exacts(9)), "clip($0, 0, 5)"),

@@ -242,6 +242,50 @@ def test_softmax_and_layer_norm() -> None:
             assert trace.codes(f"{name}_out").tolist() == floors.tolist()
 
 
+@pytest.mark.parametrize("low", [None, 0, 3])
+def test_named_algorithms(low: int | None) -> None:
+    """Table softmax and stepped deviation, as docs/exactness.md says them, in decimals. low = None: one table."""
+    net, step, last, inner, bits = Net(), Fraction(1, 4), 40, 9, 7
+    x = np.array([[1.0, 2, 0.5], [0, 0, 0], [-30, 4, 3.75], [1, 1, 2]])
+    net.op("Softmax", "x", axis=1, out="s")
+    net.op("LayerNormalization", "x", net.const([1, 2, 0.5]), axis=-1, epsilon=2.0**-20, out="n")
+    tables = {} if low is None else {"step": "1/4", "last": last, "low": low, "inner": inner}
+    judge = Judge(net.model({"x": [1, 3]}, {"s": [1, 3], "n": [1, 3]}, opset=20),
+                  {"s": {"bits": bits, **tables}, "n": {"step": "1/100"}})
+    trace = judge.run({"x": x}, ["s", "n"])
+
+    def table(d: int) -> int:
+        return round((-Decimal(d) / 4).exp() * 2**inner)
+
+    for row, softmax, normal in zip(x.tolist(), trace.exact("s"), trace.exact("n"), strict=True):
+        if low is None:
+            powers = [round(Decimal(v - max(row)).exp() * 2**bits) for v in row]
+        else:
+            steps = [min(int((max(row) - v) / step), last) for v in row]
+            products = [table(d >> low << low) * table(d & (1 << low) - 1) for d in steps]
+            powers = [math.floor(Fraction(p, 1 << 2 * inner - bits) + Fraction(1, 2)) for p in products]
+        assert softmax.tolist() == [Fraction(p, sum(powers)) for p in powers]
+        exact = [Fraction(v) for v in row]
+        mean = sum(exact) / 3
+        variance = sum((v - mean) ** 2 for v in exact) / 3 + Fraction(1, 1 << 20)
+        deviation = Fraction(max(math.isqrt(math.floor(variance * 10**4)), 1), 100)
+        assert normal.tolist() == [(v - mean) / deviation * g for v, g in zip(exact, (1, 2, Fraction(1, 2)), strict=True)]
+
+
+def test_the_real_function_again() -> None:
+    """From what a run knows, with other algorithms as they are and inputs of other branches."""
+    net, x = Net(), np.array([[0.0, 1, 2], [3, -1, 0.5]])
+    first = net.quant(net.op("Softmax", net.quant("x", 0.5, 4), axis=1, out="s"), 0.25, 4, out="p")
+    net.quant(net.op("Add", first, net.op("Mul", "s", "x")), 2.0**-8, 12, out="q")
+    model = net.model({"x": [1, 3]}, {"q": [1, 3]})
+    judge = Judge(model, {"s": {"bits": 2}})
+    trace = judge.run({"x": x})
+    real, plain = judge.real(trace, "s", ["p", "q"]), Judge(model).run({"x": x}, ["p", "q"])
+    for name in ("p", "q"):
+        assert real.codes(name).tolist() == plain.codes(name).tolist()
+    assert trace.codes("q").tolist() != plain.codes("q").tolist()
+
+
 def test_irrational_values_in_windows() -> None:
     """Maxima, averages and places of values that lie on no grid."""
     net, x = Net(), np.random.RandomState(0).permutation(36).reshape(1, 2, 3, 6) / 4 - 4

@@ -176,11 +176,11 @@ class Builder:
                 raise missing_type(hosts[0].name, node)
             return self._encoded_input(hosts[0], expr, used[0], name, node, scale, offset)
         operands = [self.operand(i) for i in used]
-        for approximation in {self.approximated[o.name] for o in operands if o.name in self.approximated}:
-            found, slope = self.approximations[approximation], steepness(expr)
-            found.slope = max(found.slope, 1 / FUNCTION_STEP if slope is None else slope)
-            found.readers.append(name)
         local = ex.substitute(expr, {i: ex.Leaf(k) for k, i in enumerate(used)})
+        for approximation in {self.approximated[o.name] for o in operands if o.name in self.approximated}:
+            found = self.approximations[approximation]
+            found.slope = max(found.slope, steepness(local, [exact_ends(o.type) for o in operands]))
+            found.readers.append(name)
         if not used:
             raise UserError("its result does not depend on the model's inputs once types are known", node=node,
                             remedy="Remove the node from the model")
@@ -400,20 +400,23 @@ def rounds(expr: ex.Expr) -> bool:
     return isinstance(expr, ex.Round)
 
 
-def steepness(expr: ex.Expr) -> Fraction | None:
-    """The largest slope of an expression in its quotients; None where it is not known."""
+def steepness(expr: ex.Expr, inputs: Sequence[ex.Bounds]) -> Fraction:
+    """The largest slope of an expression in the quotients in it, for leaves within `inputs`. Functions of quotients, which no
+    hardware form has, do not count."""
     if isinstance(expr, ex.Affine):
-        parts = [(steepness(x), s) for x, s in expr.terms]
-        if any(p is None for p, _ in parts):
-            return None
-        return max((abs(Fraction(math.ceil(abs_(v)) if isinstance(v, Surd) else v)) * p  # type: ignore[operator]
-                    for p, s in parts for v in s.reshape(-1)), default=Fraction(0))
+        return max((magnitude(s) * steepness(x, inputs) for x, s in expr.terms), default=Fraction(0))
     if isinstance(expr, ex.Product):
-        plain = not any(ex.has_product(x) for x in (expr.x, expr.y)) and ex.functions(expr) == {"reciprocal"}
-        return Fraction(1) if plain else None
-    if isinstance(expr, ex.Func):
-        return None
-    return Fraction(0) if isinstance(expr, ex.Leaf) else steepness(expr.x)
+        factors = expr.x, expr.y
+        if any(isinstance(f, ex.Func) for f in factors):
+            return Fraction(1)
+        reach = [magnitude(*ex.bounds(f, inputs)) for f in factors]
+        return steepness(expr.x, inputs) * reach[1] + steepness(expr.y, inputs) * reach[0]
+    return Fraction(0) if isinstance(expr, ex.Leaf | ex.Func) else steepness(expr.x, inputs)
+
+
+def magnitude(*arrays: Exacts) -> Fraction:
+    """The largest absolute value, rounded up where it is irrational."""
+    return max(Fraction(-math.floor(-v) if isinstance(v, Surd) else v) for a in arrays for v in (abs_(u) for u in a.reshape(-1)))
 
 
 def single_leaf(expr: ex.Expr) -> tuple[ex.Leaf, Exacts, Exacts] | None:

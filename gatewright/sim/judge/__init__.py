@@ -185,8 +185,8 @@ class Judge:
     def real(self, trace: Trace, name: str, outputs: Sequence[str]) -> Trace:
         """The outputs evaluated again from what `trace` knows, with the real function in place of the algorithm of `name`."""
         others = {k: v for k, v in self._algorithms.items() if k != name}
-        start = self._producer[name].input[0]
-        return Judge(self._model, others)._run({start: trace._value(start)}, {**self._types, **trace._types}, outputs, None)
+        known = [self._producer[name].input[0], *(i for i in self.inputs if i in trace._tensors)]
+        return Judge(self._model, others)._run({k: trace._value(k) for k in known}, trace._types, outputs, None)
 
     def _run(self, given: Mapping[str, Tensor], types: Mapping[str, int | None], outputs: Sequence[str],
              keep: Collection[str] | None) -> Trace:
