@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx_ops import compiled, model_of
 
 from gatewright.compiler.driver import Compilation
+from gatewright.compiler.frontend.standard import normalisation
 from gatewright.compiler.project import write
 from gatewright.compiler.verify import approximated, verify
 from gatewright.errors import InternalError, UserError
@@ -71,6 +73,20 @@ def test_softmax_is_close_and_keeps_the_order(tmp_path: Path) -> None:
         assert (np.abs(codes - np.minimum(real / np.float32(step), 255)) < 0.51).all()
 
 
+def test_the_product_of_two_tables_never_rises(tmp_path: Path) -> None:
+    """With the fewest bits for which that is so."""
+    c = compiled(softmax(shape=(3,), bits=14, scale=2.0**-10), tmp_path)
+    a, = c.imported.approximations.values()
+    d = np.arange(1 << 13)
+    x = np.stack([d, 0 * d + d[-1], 0 * d], axis=1)
+    name = next(op.name for op in c.imported.graph.ops if op.name.endswith("out.exp"))
+    powers = c.imported.graph.evaluate({"x": x}, [name])[name]
+    assert (np.diff(powers[:, 0]) >= 0).all()
+    assert powers[-1, 0] == 1 << a.parameters["bits"]
+    with patch.object(normalisation, "MAX_PRODUCT", a.parameters["inner"] - 1), pytest.raises(UserError, match="keep the order"):
+        compiled(softmax(shape=(3,), bits=14, scale=2.0**-10), tmp_path)
+
+
 def test_bits_follow_from_the_quantiser(tmp_path: Path) -> None:
     """error * slope is just below 1 / 256 for every step; the import is done again for that."""
     for step, bits in ((2.0**-4, 14), (2.0**-8, 18), (2.0**-12, 22)):
@@ -94,10 +110,11 @@ def test_equal_elements_share_alike_to_the_tie(tmp_path: Path) -> None:
     assert c.imported.graph.evaluate({"x": np.full((1, 4), 7)})[port.value].tolist() == [[0, 0, 0, 0]]
 
 
-def test_offsets_along_the_axis(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bias", [0, [0.125, -1, 0.5, 2]])
+def test_offsets_along_the_axis(bias: Any, tmp_path: Path) -> None:
     """A bias without a quantiser behind it, and falling logits."""
     net = Net(seed=1)
-    x = net.op("Add", net.op("Neg", net.quant("x", 0.25, 6)), net.const([0.125, -1, 0.5, 2]))
+    x = net.op("Add", net.op("Neg", net.quant("x", 0.25, 6)), net.const(bias))
     net.quant(net.op("Softmax", x), 2.0**-6, 6, signed=False, out="y")
     exact(net.model({"x": ["N", 4]}, {"y": ["N", 4]}), tmp_path)
 
@@ -113,11 +130,12 @@ def test_moved_before_its_quantisers(tmp_path: Path) -> None:
     assert (a.slope, sorted(a.readers)) == (512, ["y", "z"])
 
 
-def test_weighted_by_a_tensor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("swap", [1, -1])
+def test_weighted_by_a_tensor(swap: int, tmp_path: Path) -> None:
     """A product with a tensor of up to 2 takes one bit more."""
     net = Net(seed=6)
     x = net.quant("x", 0.25, 4)
-    net.quant(net.op("Mul", net.op("Softmax", x), x), 2.0**-6, 8, out="y")
+    net.quant(net.op("Mul", *(net.op("Softmax", x), x)[::swap]), 2.0**-6, 8, out="y")
     c = exact(net.model({"x": ["N", 3]}, {"y": ["N", 3]}), tmp_path)
     a, = c.imported.approximations.values()
     assert a.slope == 128
