@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +102,15 @@ def test_imported_codes_equal_the_judges(name: str, input_type: str | None, low:
     values = np.linspace(low, high, steps)
     feeds = {op.name: np.random.RandomState(0).choice(values, (6, *op.type.shape))}
     assert differing(imported, path, feeds) == []
+
+
+@pytest.mark.parametrize("name", ["qdq_s8s8_pc", "qop_u8s8"])
+def test_softmax_of_onnxruntime(name: str) -> None:
+    """QuantizeLinear behind a Softmax, and QLinearSoftmax: the judge's codes, and the real function's own."""
+    path = MODELS / "exported" / f"ortq_mlp_bn_sigmoid_softmax_{name}.onnx"
+    imported = import_model(path)
+    with np.load(path.with_suffix(".npz")) as file:
+        feeds = {imported.graph.input_ops[0].name: file["x"][:24]}
+    assert differing(imported, path, feeds) == []
+    assert [a.parameters for a in imported.approximations.values()] == [{"bits": 18}]
+    assert differing(replace(imported, approximations={}), path, feeds) == []
