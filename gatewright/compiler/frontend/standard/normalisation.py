@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +36,7 @@ from gatewright.ir.reals import FUNCTIONS
 PRECISION = 8
 """An approximated value is off by less than 2**-PRECISION of a step of the quantiser behind it."""
 MAX_TABLE = 1 << 12
+MAX_CODES = 1 << 20
 MAX_PRODUCT = 30
 """Bits of the two tables whose product is an exponential."""
 ABOVE_LOG_2 = Fraction(7, 10)
@@ -53,15 +55,16 @@ def softmax(b: Builder, node: Node, inputs: list[Any]) -> Value:
     codes, scale = row_codes(b, node, x, axes)
     if count == 2 and len(axes) == 1:
         return two_way(b, node, x, codes, scale, axes[0])
-    bits = fraction_bits(b, node, count - 1)
-    parameters: dict[str, Any] = {"bits": bits}
-    below = beneath_the_largest(b, node, codes, scale, axes, bits)
+    reach = int(codes.type.hi.max() - codes.type.lo.min())
+    parameters, last = tables(node, scale, reach, fraction_bits(b, node, count - 1))
+    bits = parameters["bits"]
+    below = beneath_the_largest(b, node, codes, scale, axes, last)
     grid = exacts(Fraction(1, 1 << bits))
-    if int(below.type.hi.max()) < MAX_TABLE:
+    if "inner" in parameters:
+        exponential = exponential_of_two(b, node, below, scale, parameters)
+    else:
         exponential = b.region(rounded_exp(b.leaf_of(below), scale, bits), below.type.shape, node.outputs[0] + ".exp", node.name,
                                grid, ex.ZERO)
-    else:
-        exponential = exponential_of_two(b, node, below, scale, bits, parameters)
     total = b.emit(ReduceSum, node.outputs[0] + ".sum", [b.operand(exponential.index)], node.name, grid, ex.ZERO, axes=axes,
                    keepdims=1)
     b.narrow(total, lo=1 << bits)  # the largest element's own is 1
@@ -107,7 +110,7 @@ def fraction_bits(b: Builder, node: Node, units: int) -> int:
     slope = b.slopes.get(node.name, 1 / FUNCTION_STEP)
     bits = max(math.ceil(units * slope * (1 << PRECISION)) - 1, 1).bit_length()
     dyadic = slope.numerator & (slope.numerator - 1) == 0 == slope.denominator & (slope.denominator - 1)
-    wide = math.ceil(slope).bit_length() + units.bit_length() + 6
+    wide = (math.ceil(slope) - 1).bit_length() + (units + 1).bit_length() + 3
     return max(min(bits, MAX_WIDTH - 1 - wide if dyadic else (MAX_WIDTH - 1 - wide) // 2, MAX_PRODUCT - 4), 1)
 
 
@@ -119,13 +122,27 @@ def approximate(b: Builder, node: Node, leaf: ex.Leaf, error: Fraction, paramete
 # -- exponentials --------------------------------------------------------------------------------------------------------
 
 
-def beneath_the_largest(b: Builder, node: Node, codes: Op, scale: Number, axes: tuple[int, ...], bits: int) -> Op:
-    """How far every code is below the largest along the axes, at most `last`: beyond, 2**bits * exp(-scale * d) < 1/2."""
+def tables(node: Node, scale: Number, reach: int, bits: int) -> tuple[dict[str, Any], int]:
+    """Parameters of one table of exponentials of d = 0..reach, or of two, with at most `bits` bits; and the last d that
+    matters: beyond, 2**bits * exp(-scale * d) < 1/2."""
+    for p in range(bits, 0, -1):
+        last = min(-math.floor(-((p + 1) * ABOVE_LOG_2 / scale)), reach)
+        if last < MAX_TABLE:
+            return {"bits": p}, last
+        low = (last.bit_length() + 1) // 2
+        inner = table_bits(scale, last, low, p) if last < MAX_CODES else None
+        if inner is not None:
+            return {"bits": p, "step": str(scale), "last": last, "low": low, "inner": inner}, last
+    raise UserError(f"its operand has {reach + 1} codes, too many of which matter for tables", node=node.name,
+                    remedy="Quantise its operand to 16 bits or fewer")
+
+
+def beneath_the_largest(b: Builder, node: Node, codes: Op, scale: Number, axes: tuple[int, ...], last: int) -> Op:
+    """How far every code is below the largest along the axes, at most `last`."""
     name, s = node.outputs[0], exacts(scale)
     largest = b.emit(ReduceExtreme, name + ".max", [codes], node.name, s, ex.ZERO, axes=axes, keepdims=1)
     below = b.narrow(b.emit(Combine, name + ".below", [b.operand(largest.index), codes], node.name, s, ex.ZERO,
                             scales=(ONE, -ONE), offset=ZERO), lo=0)
-    last = -math.floor(-((bits + 1) * ABOVE_LOG_2 / scale))
     if int(below.type.hi.max()) > last:
         limited = requant(b, node, below, ".near", s, 0, last, SATURATE)
         below = b.operand(limited.index)
@@ -143,18 +160,9 @@ def rounded_exp(d: ex.Leaf, step: Number, bits: int) -> ex.Expr:
     return ex.Round(ex.affine(ex.Func("exp", ex.affine(d, exacts(-step))), exacts(1 << bits)), "ROUND")
 
 
-def exponential_of_two(b: Builder, node: Node, below: Op, scale: Number, bits: int, parameters: dict[str, Any]) -> ex.Leaf:
+def exponential_of_two(b: Builder, node: Node, below: Op, scale: Number, parameters: Mapping[str, Any]) -> ex.Leaf:
     """Of many codes d = high * 2**low + rest: the product of two tables of `inner` bits, rounded (halves up) to `bits` bits."""
-    last = int(below.type.hi.max())
-    low = (last.bit_length() + 1) // 2
-    if last >> low >= MAX_TABLE:
-        raise UserError(f"its operand has {last + 1} codes that matter, more than {MAX_TABLE**2}", node=node.name,
-                        remedy="Quantise its operand to fewer bits")
-    inner = table_bits(scale, last, low, bits)
-    if inner is None:
-        raise UserError(f"tables of {MAX_PRODUCT} bits do not keep the order of the {last + 1} codes of its operand",
-                        node=node.name, remedy="Quantise its operand to fewer bits")
-    parameters |= {"step": str(scale), "last": last, "low": low, "inner": inner}
+    bits, last, low, inner = (parameters[k] for k in ("bits", "last", "low", "inner"))
     name, s = node.outputs[0], exacts(scale)
     grid = exacts(Fraction(1, 1 << inner))
     factors = []
