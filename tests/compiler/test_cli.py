@@ -313,12 +313,15 @@ def test_the_command_line_wins_over_the_configuration(tmp_path: Path, capsys: Ca
 
 
 def break_sum(folder: Path, *, keep_bounds: bool) -> None:
-    """Changes a sign in the first sum of the netlist, and perhaps the bounds, so that they allow any value."""
+    """Changes a sign in the first sum of the netlist, and the bounds, so that they allow any value; or makes it leave them."""
     file = folder / "design" / "sound.npz"
     with np.load(file) as stored:
         arrays = dict(stored)
-    arrays["neg"][arrays["first"][np.flatnonzero((arrays["op"] == Op.SUM) & (np.diff(arrays["first"]) > 1))[0]]] ^= True
-    if not keep_bounds:
+    row = np.flatnonzero((arrays["op"] == Op.SUM) & (np.diff(arrays["first"]) > 1))[0]
+    if keep_bounds:
+        arrays["imm"][row] += 1 << 20
+    else:
+        arrays["neg"][arrays["first"][row]] ^= True
         free = np.isin(arrays["op"], [Op.SUM, Op.BITS, Op.SELECT])
         arrays["lo"][free & ((arrays["op"] != Op.BITS) | (arrays["lo"] < 0))] = -(1 << 40)
         arrays["hi"][free] = 1 << 40
