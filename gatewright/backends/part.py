@@ -11,6 +11,7 @@ from gatewright.errors import UserError
 
 DEFAULT_PART = "xcvu13p-flga2577-2-e"
 DELAYS = ("net", "lut", "muxf", "carry_in", "carry_group", "carry_out", "clk_to_q", "setup")
+CLB = ("lut", "ff", "carry")
 _FOLDER = Path(__file__).parent / "parts"
 
 
@@ -20,7 +21,8 @@ class Part:
 
     `totals` counts `lut`, `ff`, `dsp`, `bram`, `uram`. A carry chain is made of units of `carry_bits` bits. `delay` has
     the keys of DELAYS, in ns: unplaced, before routing, an estimate that goes by the name `delay_model`; its
-    `carry_group` is the time along every `carry_group_bits` bits of a chain. `family` is the name that Yosys uses.
+    `carry_group` is the time along every `carry_group_bits` bits of a chain. A logic block, which is called `clb_unit`, holds `clb`
+    (`lut`, `ff` and `carry` units). `family` is the name that Yosys uses.
     """
 
     name: str
@@ -31,12 +33,19 @@ class Part:
     carry_unit: str
     carry_bits: int
     carry_group_bits: int
+    clb_unit: str
+    clb: Mapping[str, int]
     delay_model: str
     delay: Mapping[str, float]
 
     @property
     def adds_three(self) -> bool:
         """A chain adds three operands with one LUT per bit (AMD's LUT6_2)."""
+        return self.pairs_luts
+
+    @property
+    def pairs_luts(self) -> bool:
+        """A LUT has two outputs, for two functions of together five inputs (AMD's 6-input LUTs)."""
         return self.vendor == "amd" and self.lut_inputs == 6
 
 
@@ -50,8 +59,9 @@ def load_part(name: str = DEFAULT_PART) -> Part:
     if name.lower() not in known_parts():
         raise UserError(f"the part '{name}' is not known", remedy=f"Known parts are {', '.join(known_parts())}")
     values = tomllib.loads((_FOLDER / f"{name.lower()}.toml").read_text(encoding="utf-8"))
-    carry = values["carry"]
+    carry, clb = values["carry"], values["clb"]
     return Part(name=name.lower(), vendor=values["vendor"], family=values["family"], lut_inputs=values["lut_inputs"],
                 totals=values["totals"], carry_unit=carry["unit"], carry_bits=carry["bits"],
-                carry_group_bits=carry["group_bits"], delay_model=values["delay_model"],
+                carry_group_bits=carry["group_bits"], clb_unit=clb["unit"],
+                clb={key: int(clb[key]) for key in CLB}, delay_model=values["delay_model"],
                 delay={key: float(values["delay"][key]) for key in DELAYS})

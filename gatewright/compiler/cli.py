@@ -187,6 +187,8 @@ def cmd_synth(o: argparse.Namespace) -> int:
 
 
 def _print_resources(r: Any) -> None:
+    from gatewright.compiler.report import facts
+
     table = Table(title=f"{r.tool}, {r.part}", title_justify="left", box=None, pad_edge=False)
     for name in ("LUT", f"carry ({r.carry_unit})", "FF", "DSP", "BRAM", "longest stage", "latency", "II"):
         table.add_column(name, justify="right")
@@ -198,6 +200,8 @@ def _print_resources(r: Any) -> None:
     latency = "-" if r.latency_cycles is None else f"{r.latency_cycles} cycles, {r.latency_ns:g} ns"
     table.add_row(shown(r.lut), shown(r.carry), shown(r.ff), shown(r.dsp), shown(r.bram), path, latency, shown(r.ii))
     OUT.print(table)
+    if packed := facts.packed(r.to_json()):
+        OUT.print(packed)
     OUT.print(f"Times are estimates before routing, by the delay model {r.delay_model}.")
     if r.layers:
         layers = Table(title="\nby node", title_justify="left", box=None, pad_edge=False)
@@ -207,6 +211,13 @@ def _print_resources(r: Any) -> None:
             layers.add_row(escape(v["name"]), *(shown(v[k]) for k in ("lut", "ff", "adders", "bits")),
                            f"{v['first_cycle']}-{v['last_cycle']}")
         OUT.print(layers)
+    if r.stages:
+        stages = Table(title="\nby stage", title_justify="left", box=None, pad_edge=False)
+        for name in ("stage", "longest path, ns", "slack, ns", "FF behind it"):
+            stages.add_column(name, justify="right")
+        for v in r.stages:
+            stages.add_row(shown(v["stage"]), f"{v['critical_path_ns']:.2f}", f"{v['slack_ns']:.2f}", shown(v["ff"]))
+        OUT.print(stages)
 
 
 def cmd_report(o: argparse.Namespace) -> int:

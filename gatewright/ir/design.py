@@ -147,6 +147,17 @@ class Design:
                 values[End(instance.name, port)] = codes
         return {c.sink.port: np.asarray(values[c.source]) for c in self.channels if c.sink.instance == ""}
 
+    def ready(self) -> dict[str, int]:
+        """The register rank of every instance's outputs, by its name; 0 for the design's inputs, which have the name "".
+
+        The last rank of one kernel is rank 0 of the next.
+        """
+        ready: dict[str, int] = {"": 0}
+        for instance in self._in_order():
+            before = [ready[c.source.instance] for c in self.channels if c.sink.instance == instance.name]
+            ready[instance.name] = max(before, default=0) + self.kernel(instance.name).segments
+        return ready
+
     def _in_order(self) -> list[Instance]:
         """Instances, every one after those that feed it. Raises InternalError where they feed each other in a ring."""
         done: list[Instance] = []
@@ -179,7 +190,9 @@ def verify(design: Design) -> None:
     _verify_channels(design, refuse)
     refuse(design.protocol != PIPELINED, f"unknown protocol '{design.protocol}'")
     refuse(design.ii != 1, f"an initiation interval of {design.ii} in a pipelined design")
-    refuse(design.latency_cycles != _latency(design), f"latency {design.latency_cycles} is not {_latency(design)}")
+    ready = design.ready()
+    latency = 1 + max((ready[c.source.instance] for c in design.channels if c.sink.instance == ""), default=0)
+    refuse(design.latency_cycles != latency, f"latency {design.latency_cycles} is not {latency}")
 
 
 def _verify_stages(kernel: Kernel) -> None:
@@ -227,15 +240,6 @@ def _ends(design: Design) -> tuple[dict[End, tuple[Ints, Ints]], dict[End, tuple
                 lo, hi = np.maximum(lo, taken[0]), np.minimum(hi, taken[1])
         sources[End("", port.name)] = lo, hi
     return sources, sinks
-
-
-def _latency(design: Design) -> int:
-    """The last rank of one kernel is rank 0 of the next: the longest sum of segments, and one for the first rank."""
-    ready: dict[str, int] = {"": 0}
-    for instance in design._in_order():
-        before = [ready[c.source.instance] for c in design.channels if c.sink.instance == instance.name]
-        ready[instance.name] = max(before, default=0) + design.kernel(instance.name).segments
-    return max((ready[c.source.instance] for c in design.channels if c.sink.instance == ""), default=0) + 1
 
 
 def to_json(design: Design) -> str:

@@ -186,10 +186,10 @@ def s_pins(mapped: Mapped, live: Bools) -> SPins:
     """Find the S pins that count, and give each LUT that drives some of them to the first of these."""
     cells, lanes, nets = [], [], []
     for block in mapped.blocks:
-        alive = _any_live(block.columns(block.outputs), live)
+        alive = any_live(block.columns(block.outputs), live)
         for pin in block.inputs if block.kind == Kind.CARRY else ():
             if pin.name == "S":
-                rows = np.flatnonzero(alive & _any_live(block.columns([pin]), live))
+                rows = np.flatnonzero(alive & any_live(block.columns([pin]), live))
                 cells.append(rows + block.first)
                 lanes.append(np.full(len(rows), pin.lane))
                 nets.append(block.bits[rows, pin.column])
@@ -204,7 +204,7 @@ def s_pins(mapped: Mapped, live: Bools) -> SPins:
     return SPins(cell, lane, net, home)
 
 
-def _any_live(nets: Ints, live: Bools) -> Bools:
+def any_live(nets: Ints, live: Bools) -> Bools:
     """Is one of the nets on a row live? Both int64[cells, pins] and bool[nets] in, bool[cells] out."""
     return np.asarray((live[nets] & (nets >= 0)).any(axis=1))
 
@@ -214,7 +214,7 @@ def count(mapped: Mapped, live: Bools, pins: SPins) -> Counts:
     total = dict.fromkeys(Kind, 0)
     per_type: dict[str, int] = {}
     for block in mapped.blocks:
-        alive = len(block.bits) if block.kind.sequential else int(_any_live(block.columns(block.outputs), live).sum())
+        alive = len(block.bits) if block.kind.sequential else int(any_live(block.columns(block.outputs), live).sum())
         total[block.kind] += alive
         per_type[block.type] = alive
     units = [t for t in ("CARRY4", "CARRY8", "CCU2C") if per_type.get(t)]
@@ -239,7 +239,7 @@ def _chain_ends(mapped: Mapped, live: Bools) -> int:
     chained, fabric, added = mapped.driven_by(leaves_chain), to_fabric(mapped), 0
     for block in mapped.blocks:
         if block.type == "CCU2C":
-            alive = _any_live(block.columns(block.outputs), live)
+            alive = any_live(block.columns(block.outputs), live)
             carry_in = block.columns(p for p in block.inputs if p.name == "CIN")[alive].max(axis=1, initial=OPEN)
             carry_out = block.columns(p for p in block.outputs if p.name == "COUT").max(axis=1, initial=OPEN)
             added += int(((carry_in != OPEN) & ~((carry_in >= 0) & chained[carry_in])).sum())

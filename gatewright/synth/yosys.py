@@ -22,6 +22,7 @@ from gatewright.backends.part import Part
 from gatewright.errors import InternalError, ToolMissing, UserError
 from gatewright.synth.cells import arcs_of, count, live_nets, s_pins
 from gatewright.synth.mapped import read_module
+from gatewright.synth.packing import pack
 from gatewright.synth.result import Resources
 from gatewright.synth.timing import longest_path
 
@@ -66,16 +67,19 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part
 
 
 def resources(module: Mapping[str, Any], part: Part, tool: str) -> Resources:
-    """Count one mapped module (an entry of "modules" of a JSON netlist) and time its longest path."""
+    """Count and pack one mapped module (an entry of "modules" of a JSON netlist) and time its longest path."""
     mapped = read_module(module)
     arcs = arcs_of(mapped)
     live = live_nets(mapped, arcs)
-    counts = count(mapped, live, s_pins(mapped, live))
+    pins = s_pins(mapped, live)
+    counts = count(mapped, live, pins)
+    packing = pack(mapped, live, pins, counts, part)
     path = longest_path(mapped, arcs, live, part.delay)
     return Resources(
         tool=tool, part=part.name, lut=counts.lut, lut_logic=counts.lut_logic, route_through=counts.route_through,
-        srl=counts.srl, carry=counts.carry, carry_unit=counts.carry_unit, ff=counts.ff, dsp=counts.dsp,
-        bram=counts.bram, uram=counts.uram, delay_model=part.delay_model,
+        srl=counts.srl, lut_paired=packing.lut_paired, carry=counts.carry, carry_unit=counts.carry_unit,
+        carry_sites=packing.carry_sites, ff=counts.ff, dsp=counts.dsp, bram=counts.bram, uram=counts.uram,
+        clb=packing.clb, clb_unit=part.clb_unit, delay_model=part.delay_model,
         critical_path_ns=path.ns if path else None, critical_path=f"{path.start} to {path.end}" if path else None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gatewright.backends.part import DEFAULT_PART, DELAYS, known_parts, load_part
+from gatewright.backends.part import CLB, DEFAULT_PART, DELAYS, known_parts, load_part
 from gatewright.errors import UserError
 
 
@@ -15,6 +15,8 @@ def test_parts_have_all_data(name: str) -> None:
     assert set(part.totals) == {"lut", "ff", "dsp", "bram", "uram"}
     assert set(part.delay) == set(DELAYS)
     assert min(part.delay.values()) > 0
+    assert set(part.clb) == set(CLB)
+    assert min(part.clb.values()) > 0
     assert part.carry_bits % part.carry_group_bits == 0
 
 

@@ -105,7 +105,10 @@ def test_estimates_are_one(digits: Path, tmp_path: Path, capsys: Capture) -> Non
     assert of_model.keys() == RESOURCES
     assert of_model["lut"] > 0
     assert {layer["name"] for layer in of_model["layers"]} >= {"dense_1", "dense_2"}
-    assert "dense_1" in run(capsys, "estimate", digits)
+    text = run(capsys, "estimate", digits)
+    assert "dense_1" in text
+    last = of_model["stages"][-1]
+    assert [str(last["stage"]), f"{last['critical_path_ns']:.2f}", f"{last['slack_ns']:.2f}", str(last["ff"])] == text.split()[-4:]
 
 
 @pytest.mark.parametrize("level", ["reference", "netlist", "rtl"])

@@ -45,6 +45,7 @@ def test_a_design_computes_what_its_netlist_does(seed: int) -> None:
 
 def test_kernels_in_a_row() -> None:
     verify(chain())
+    assert chain().ready() == {"": 0, "a": 1, "b": 2}
     assert chain().evaluate({"in": np.array([[3, 15]])})["out"].tolist() == [[12, 60]]
     with pytest.raises(UserError, match=r"missing \['x'\]"):
         chain().evaluate({})

@@ -46,6 +46,7 @@ def test_ultrascale_plus():
     result = yosys.synthesise({"adder.v": ADDER}, "adder", PART)
     assert (result.lut, result.lut_logic, result.route_through, result.srl) == (8, 8, 0, 0)
     assert (result.carry, result.carry_unit, result.ff, result.dsp, result.bram) == (2, "CARRY4", 24, 0, 0)
+    assert (result.lut_paired, result.carry_sites, result.clb, result.clb_unit) == (8, 1, 2, "CLB")  # 24 registers: two
     # clock to register, net, LUT, into the chain, one more CARRY4, out, setup
     steps = ("clk_to_q", "net", "lut", "carry_in", "carry_group", "carry_out", "setup")
     assert result.critical_path_ns == round(sum(PART.delay[step] for step in steps), 3)
@@ -66,6 +67,7 @@ def test_ecp5(tmp_path):
     # four CCU2C, and one in front of them that brings the constant carry in
     assert (result.lut, result.lut_logic, result.route_through) == (10, 8, 2)
     assert (result.carry, result.carry_unit, result.ff) == (4, "CCU2C", 24)
+    assert (result.lut_paired, result.carry_sites, result.clb, result.clb_unit) == (None, 4, 12, "slice")
     assert (tmp_path / "work" / "netlist.json").exists()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.backends.part import Part
-from gatewright.compiler.estimate.cost import RowCosts, row_costs
+from gatewright.compiler.estimate.cost import Floats, RowCosts, row_costs
 from gatewright.compiler.schedule.pipeline import arrivals
 from gatewright.ir.design import Design, Kernel
 from gatewright.ir.fixed import Ints
@@ -22,27 +22,33 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
     """Resources of `design` on `part`, without synthesis.
 
     Flip-flops are those of live values between the stages, of the inputs, the outputs and the valid chain. `layers` has
-    one entry per ONNX node, in the netlist's order; `first_cycle` and `last_cycle` count segments from 1. `latency_ns`
-    is given where the clock period is. Products are counted as LUTs, not as DSPs.
+    one entry per ONNX node, in the netlist's order; `first_cycle` and `last_cycle` count segments from 1. `stages` has one
+    per segment; its `ff` are the registers behind it, so that the inputs' own are in none. `latency_ns` and the slack are
+    given where the clock period is. Products are counted as LUTs, not as DSPs.
     """
     totals = dict.fromkeys(("lut", "carry", "ff"), 0)
     layers: dict[str, dict[str, Any]] = {}
-    critical = 0.0
+    ready = design.ready()
+    ns = np.zeros(design.latency_cycles - 1)
+    behind = np.ones(len(ns), np.int64)  # the valid bit
     for instance in design.instances:
         kernel = design.kernel(instance.name)
         costs, ff = row_costs(kernel.netlist, part), registers(kernel)
         totals["lut"] += int(costs.lut.sum())
         totals["carry"] += int((-(-costs.carry_bits // part.carry_bits)).sum())
         totals["ff"] += int(ff.sum())
-        critical = max(critical, longest_segment_ns(kernel, costs, part))
+        own = slice(ready[instance.name] - kernel.segments, ready[instance.name])
+        ns[own] = np.maximum(ns[own], longest_paths_ns(kernel, costs, part))
+        behind[own] += registers_behind(kernel)
         for layer in _layers(kernel, costs, ff):
             _merge(layers.setdefault(layer["name"], layer), layer)
     totals["ff"] += design.latency_cycles
     latency = None if clock_ns is None else round(design.latency_cycles * clock_ns, 3)
     return Resources(tool=TOOL, part=part.name, lut=totals["lut"], lut_logic=totals["lut"], route_through=0, srl=0,
-                     carry=totals["carry"], carry_unit=part.carry_unit, ff=totals["ff"], dsp=0, bram=0, uram=0,
-                     critical_path_ns=round(critical, 3), latency_cycles=design.latency_cycles, latency_ns=latency,
-                     ii=design.ii, layers=tuple(layers.values()), delay_model=part.delay_model)
+                     carry=totals["carry"], carry_unit=part.carry_unit, carry_sites=totals["carry"], ff=totals["ff"],
+                     dsp=0, bram=0, uram=0, critical_path_ns=round(float(ns.max()), 3), latency_cycles=design.latency_cycles,
+                     latency_ns=latency, ii=design.ii, layers=tuple(layers.values()), stages=tuple(_stages(ns, behind, clock_ns)),
+                     delay_model=part.delay_model)
 
 
 def registers(kernel: Kernel) -> Ints:
@@ -58,10 +64,27 @@ def registers(kernel: Kernel) -> Ints:
     return result
 
 
-def longest_segment_ns(kernel: Kernel, costs: RowCosts, part: Part) -> float:
-    """The longest path from register to register, in ns, by the part's delay model."""
-    ends = arrivals(kernel, costs, part.delay["clk_to_q"])
-    return float(ends.max(initial=0.0)) + part.delay["setup"]
+def registers_behind(kernel: Kernel) -> Ints:
+    """Of these flip-flops those behind every segment, int64[segments]: all but the inputs' own, rank 0."""
+    netlist = kernel.netlist
+    held = np.zeros(kernel.segments + 1, np.int64)  # what begins and what ends at each segment; their running sum is held
+    bits = np.bitwise_count(used_bits(netlist)).astype(np.int64)
+    np.add.at(held, kernel.stage, bits)
+    np.subtract.at(held, last_use(netlist, kernel.stage, kernel.segments), bits)
+    return np.cumsum(held)[:-1]
+
+
+def longest_paths_ns(kernel: Kernel, costs: RowCosts, part: Part) -> Floats:
+    """The longest path of every segment, from register to register, in ns by the part's delay model, float64[segments]."""
+    ends = np.full(kernel.segments, part.delay["clk_to_q"])
+    np.maximum.at(ends, kernel.stage, arrivals(kernel, costs, part.delay["clk_to_q"]))
+    return ends + part.delay["setup"]
+
+
+def _stages(ns: Floats, behind: Ints, clock_ns: float | None) -> list[dict[str, Any]]:
+    slack = [None if clock_ns is None else round(clock_ns - path, 3) for path in ns.tolist()]
+    return [{"stage": number + 1, "critical_path_ns": round(path, 3), "slack_ns": slack[number], "ff": int(behind[number])}
+            for number, path in enumerate(ns.tolist())]
 
 
 def _layers(kernel: Kernel, costs: RowCosts, ff: Ints) -> list[dict[str, Any]]:

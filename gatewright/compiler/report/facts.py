@@ -262,9 +262,19 @@ def time_numbers(report: Record) -> list[KeyNumber]:
 
 
 _COMPARED = (("lut", "LUT"), ("lut_logic", "LUT, logic only"), ("route_through", "LUT, route-through"),
-             ("srl", "LUT, shift register"), ("carry", "carry"), ("ff", "FF"), ("dsp", "DSP"), ("bram", "BRAM"),
-             ("uram", "URAM"), ("critical_path_ns", "longest stage, ns"), ("latency_cycles", "latency, cycles"),
-             ("ii", "II, cycles"))
+             ("srl", "LUT, shift register"), ("lut_paired", "LUT, after pairing"), ("carry", "carry"),
+             ("carry_sites", "carry sites"), ("ff", "FF"), ("dsp", "DSP"), ("bram", "BRAM"), ("uram", "URAM"),
+             ("clb", "logic blocks, at least"), ("critical_path_ns", "longest stage, ns"),
+             ("latency_cycles", "latency, cycles"), ("ii", "II, cycles"))
+
+
+def packed(resources: Record) -> str | None:
+    """What the device needs after packing, in one sentence; None where it is not known."""
+    if resources.get("clb") is None:
+        return None
+    paired, blocks = resources.get("lut_paired"), f"{resources.get('clb_unit') or 'logic block'}s"
+    luts = "" if paired is None else f"{count(paired)} LUTs after pairing, "
+    return f"Packed: {luts}{count(resources.get('carry_sites'))} carry sites, at least {count(resources['clb'])} {blocks}."
 
 
 @dataclass(frozen=True)
@@ -343,3 +353,13 @@ def layers(report: Record) -> list[Layer]:
     tables = [{str(entry.get("name") or DASH): entry for entry in resources.get("layers") or []}
               for resources in (estimate, {} if is_estimate(report, best) else best)]
     return [Layer(name, tables[0].get(name, {}), tables[1].get(name, {})) for name in {**tables[0], **tables[1]}]
+
+
+# ---------------------------------------------------------------- pipeline stages
+
+
+def stages(report: Record) -> list[tuple[str, str, str, str]]:
+    """Per pipeline stage of the estimate: number, longest path and slack in ns, and the registers behind it."""
+    return [(count(stage.get("stage")), decimal(stage.get("critical_path_ns")),
+             decimal(stage.get("slack_ns")).replace("-", "−"), count(stage.get("ff")))
+            for stage in (report.get("estimate") or {}).get("stages") or []]

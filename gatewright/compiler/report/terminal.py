@@ -123,6 +123,8 @@ def _resources(report: Record, printer: _Printer) -> None:
         rows.append(row)
     printer.line("")
     printer.table(columns, rows)
+    if packed := facts.packed(synthesis):
+        printer.line(packed, hang=2)
     over = [number.name for number in facts.cell_numbers(report) if number.warning]
     if over:
         printer.line(f"DOES NOT FIT the part: {facts.listed(over)}", "bold red")

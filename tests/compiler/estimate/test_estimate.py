@@ -12,7 +12,8 @@ from netlists import design_of, random_netlist
 from gatewright.backends.part import load_part
 from gatewright.compiler.estimate.cost import row_costs
 from gatewright.compiler.estimate.estimate import estimate, registers
-from gatewright.ir.netlist import NetlistBuilder
+from gatewright.ir.netlist import NetlistBuilder, Op
+from gatewright.ir.usage import used_bits
 
 PART = load_part()
 ADD = 0.30 + 0.10 + 0.10 + 0.10
@@ -93,6 +94,17 @@ def test_registers_follow_live_values() -> None:
              layer["last_cycle"]) for layer in result.layers] == [("dense", 9, 41, 1, 8 + 8 + 8 + 1 + 9, 1, 1),
                                                                   ("out", 10, 13, 1, 10 + 3, 2, 2)]
     assert result.critical_path_ns == round(0.08 + ADD + 0.30 + 0.03, 3)
+    assert result.stages == ({"stage": 1, "critical_path_ns": 1.01, "slack_ns": -0.21, "ff": 8 + 9 + 1},    # x[2], s, valid
+                             {"stage": 2, "critical_path_ns": 0.75, "slack_ns": 0.05, "ff": 10 + 3 + 1})
+    assert [stage["slack_ns"] for stage in estimate(design, PART).stages] == [None, None]
+
+
+def test_a_stage_without_logic_is_a_way_from_register_to_register() -> None:
+    b = builder()
+    b.output("y", b.sum2(0, 0, False, 1, 0, False))
+    result = estimate(design_of(b.build(), stage=[0, 0, 0, 0, 2]), PART, 5.0)
+    assert [(stage["critical_path_ns"], stage["ff"]) for stage in result.stages] == [
+        (0.11, 8 + 8 + 1), (0.11, 8 + 8 + 1), (1.01, 9 + 1)]
 
 
 @pytest.mark.parametrize("part", ["lfe5u-45f", "xc7a100tcsg324-1"])
@@ -103,6 +115,10 @@ def test_layers_add_up_and_segments_fit(seed: int, part: str) -> None:
     assert result.lut == sum(layer["lut"] for layer in result.layers)
     assert result.ff == sum(layer["ff"] for layer in result.layers) + design.latency_cycles
     assert result.latency_ns is None
+    kernel, = design.kernels
+    first_rank = np.bitwise_count(used_bits(kernel.netlist))[kernel.netlist.op == Op.INPUT].sum()
+    assert result.ff == sum(stage["ff"] for stage in result.stages) + first_rank + 1
+    assert result.critical_path_ns == max(stage["critical_path_ns"] for stage in result.stages)
     alone = row_costs(design.kernels[0].netlist, load_part(part)).delay_ns.max()
     ends = load_part(part).delay["clk_to_q"] + load_part(part).delay["setup"]
     assert result.critical_path_ns is not None

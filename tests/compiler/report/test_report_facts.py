@@ -112,9 +112,23 @@ def test_no_error_is_given_against_another_part() -> None:
     comparison = facts.comparison(sample("jet_tagger"))
     assert comparison.columns == (("Yosys 0.70", "xcvu13p-flga2577-2-e"), ("Yosys 0.70", "LFE5U-85F-8"))
     assert comparison.rows[0] == ("LUT", "28,412", (("27,609", "+2.9 %"), ("41,022", "–")))
+    assert ("LUT, after pairing", "–", (("24,911", "–"), ("–", "–"))) in comparison.rows
     stage = next(i for i, row in enumerate(comparison.rows) if row[0] == "longest stage, ns")
     assert comparison.rows[stage + 1] == ("  which is", "estimate, usplus-simple",
                                           (("estimate, usplus-simple", ""), ("estimate, ecp5-simple", "")))
+
+
+def test_packing_is_one_sentence() -> None:
+    known = {"lut_paired": 1234, "carry_sites": 7, "clb": 155, "clb_unit": "CLB"}
+    assert facts.packed(known) == "Packed: 1,234 LUTs after pairing, 7 carry sites, at least 155 CLBs."
+    assert facts.packed(known | {"lut_paired": None, "clb_unit": "slice"}) == "Packed: 7 carry sites, at least 155 slices."
+    assert facts.packed(known | {"clb": None}) is None
+
+
+def test_stages_with_their_slack() -> None:
+    assert facts.stages(sample("jet_tagger")) == [("1", "4.83", "0.17", "1,535"), ("2", "5.25", "−0.25", "1,121")]
+    assert facts.stages({"estimate": {"stages": [{"stage": 1}]}}) == [("1", "–", "–", "–")]
+    assert facts.stages(sample("minimal")) == []
 
 
 def test_what_does_not_fit_and_what_is_too_slow_is_said() -> None:
