@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import xml.etree.ElementTree as ElementTree
@@ -17,6 +18,7 @@ from benchmarks.peers.build import build_gatewright
 from benchmarks.peers.description import Activation, Description, Grid, Layer, activated, from_json, load, random_matrix, rounded
 from benchmarks.peers.plot import svg
 from benchmarks.peers.to_onnx import to_onnx
+from gatewright.errors import UserError
 
 ROUNDINGS = ("floor", "half_up", "half_even")
 
@@ -35,7 +37,7 @@ def described(activation: Activation | None, seed: int = 0, narrow: bool = False
 def test_gatewright_builds_what_is_described(relu: bool, signed: bool, rounding: str, saturate: bool, narrow: bool,
                                              tmp_path: Path) -> None:
     activation = Activation(Grid(signed, 3, 0, narrow), relu, rounding, saturate)
-    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400}
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400, "effort": 1, "behavioural": False}
     built = build_gatewright(described(activation, narrow=narrow), job)
     assert built["mismatches"] == 0
     assert built["cycles"] >= 1
@@ -46,7 +48,7 @@ def test_a_wrong_build_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     model = described(Activation(Grid(True, 3, 0, False), False, "half_even", True))
     other = described(Activation(Grid(True, 3, 0, False), False, "half_up", True))
     monkeypatch.setattr("benchmarks.peers.to_onnx.to_onnx", lambda _: to_onnx(other))
-    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400}
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400, "effort": 1, "behavioural": False}
     assert build_gatewright(model, job)["mismatches"] > 0
 
 
@@ -85,16 +87,45 @@ def test_what_onnx_cannot_say_is_refused() -> None:
     onnx.checker.check_model(to_onnx(described(None)))
 
 
+@pytest.mark.parametrize("behavioural", [False, True])
+def test_plain_sums_are_asked_for_in_front_of_every_file(behavioural: bool, tmp_path: Path) -> None:
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 9, "effort": 1, "behavioural": behavioural}
+    build_gatewright(described(None), job)
+    first = {file.read_text().splitlines()[0] for file in tmp_path.glob("*.v")}
+    assert (first == {"`define GATEWRIGHT_PLAIN"}) == behavioural
+
+
+def test_effort_reaches_the_compiler(tmp_path: Path) -> None:
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 9, "behavioural": False}
+    with pytest.raises(UserError, match="an effort of 7"):
+        build_gatewright(described(None), job | {"effort": 7})
+
+
+def test_packing_of_a_netlist(tmp_path: Path) -> None:
+    module = json.loads((Path(__file__).parent / "synth" / "mapped" / "carry_chain.json").read_text())
+    (tmp_path / "net.json").write_text(json.dumps({"modules": {"top": module}}))
+    assert peers.packed(tmp_path / "net.json", "xcvu13p-flga2577-2-e") == {"lut_paired": 2, "carry_sites": 2, "clb": 2}
+    assert peers.packed(tmp_path / "net.json", "xc7a100tcsg324-1") == {"lut_paired": 2, "carry_sites": 3, "clb": 3}
+
+
+def test_questions_of_a_row() -> None:
+    options = argparse.Namespace(effort=3, behavioural=True)
+    assert peers.question("m", "alkaid", 5.0, options)["effort"] is None
+    asked = peers.question("m", "gatewright", 5.0, options)
+    assert peers.key_of(row() | asked) == ("m", "gatewright", 5.0, 3, True)
+    assert peers.key_of(row("alkaid")) == ("m", "alkaid", 5.0, None, False)  # an older row
+
+
 def row(tool: str = "gatewright", **values: Any) -> dict[str, Any]:
     return {"model": "m", "tool": tool, "clock_ns": 5.0, "lut": 100, "ff": 10, "latency_ns": 30.5, "crude_ns": 5.1} | values
 
 
 def test_rows_are_kept_and_replaced(tmp_path: Path) -> None:
     file = tmp_path / "results" / "rows.json"
-    for new in (row(), row("alkaid"), row(lut=90), row(clock_ns=None)):
+    for new in (row(), row("alkaid"), row(lut=90), row(clock_ns=None), row(behavioural=True), row(effort=2), row(effort=2, lut=80)):
         peers.merge(file, new)
     assert [(r["tool"], r["clock_ns"], r["lut"]) for r in peers.read(file)] == [
-        ("gatewright", None, 100), ("alkaid", 5.0, 100), ("gatewright", 5.0, 90)]
+        ("gatewright", None, 100), ("alkaid", 5.0, 100), ("gatewright", 5.0, 90), ("gatewright", 5.0, 80), ("gatewright", 5.0, 100)]
 
 
 @pytest.mark.parametrize("enough", [2, 3, 7, 19, 20, 99])
@@ -115,5 +146,8 @@ def test_plot_shows_what_can_be_compared() -> None:
     ElementTree.fromstring(drawing)
     assert "m, 5 ns" in drawing
     assert "alone" not in drawing
+    plain = svg([row(), row("alkaid", behavioural=True), row("da4ml", behavioural=True)])
+    assert "m, 5 ns, plain Verilog<" in plain
+    assert "m, 5 ns<" not in plain
     assert drawing.count("<title>") == 6
     assert drawing.count('fill-opacity="0.45"') == 3

@@ -1,8 +1,8 @@
 """Builds one description with one tool, in a process of its own: python -m benchmarks.peers.build '{...}'
 
-The argument is JSON: tool, model, models_dir, folder, clock_ns, stages, part, vectors. Verilog goes to `folder`; standard output
-is one JSON object: cycles, build_cpu_s, memory_mb, mismatches, vectors, version. CPU seconds are those of the second build in
-the process, from integer weights to pipelined kernel: imports, just-in-time compilation and writing text are left out.
+The argument is JSON: tool, model, models_dir, folder, clock_ns, stages, part, vectors, effort, behavioural. Verilog goes to `folder`;
+standard output is one JSON object: cycles, build_cpu_s, memory_mb, mismatches, vectors, version. CPU seconds are those of the second
+build in the process, from integer weights to pipelined kernel: imports, just-in-time compilation and writing text are left out.
 
 `cycles` counts the stages of combinational logic; all tools have a register in front of the first and behind the last.
 """
@@ -48,13 +48,14 @@ def build_gatewright(model: Description, job: dict[str, Any]) -> dict[str, Any]:
     folder = Path(job["folder"])
     file = folder / f"{model.name}.onnx"
     onnx.save(to_onnx(model), file)
-    options = Options(part=job["part"], clock_ns=job["clock_ns"], name=TOP)
+    options = Options(part=job["part"], clock_ns=job["clock_ns"], effort=job["effort"], name=TOP)
     cpu, compiled = timed(lambda: compile_model(file, options))
     header = {"gatewright": gatewright.__version__, "model": file.name, "sha256": compiled.sha256, "part": compiled.part.name,
               "clock_ns": options.clock_ns}
     files = emit(compiled.design, header)
+    plain = "`define GATEWRIGHT_PLAIN\n" if job["behavioural"] else ""
     for name in sources(TOP, files):
-        (folder / Path(name).name).write_text(files[name], encoding="utf-8")
+        (folder / Path(name).name).write_text(plain + files[name], encoding="utf-8")
     codes = model.random_inputs(job["vectors"])
     expected, frac = model.evaluate(codes)
     port, = compiled.imported.graph.outputs
@@ -161,7 +162,8 @@ def build_da4ml(model: Description, job: dict[str, Any]) -> dict[str, Any]:
 
 
 BUILDERS = {"gatewright": build_gatewright, "alkaid": build_alkaid, "da4ml": build_da4ml}
-"""`clock_ns` says to gatewright how to pipeline, `stages` to the others."""
+"""`clock_ns` says to gatewright how to pipeline, `stages` to the others. `effort` and `behavioural` are for gatewright; it is the yardstick
+that leaves other tools' sums as they are."""
 
 
 def main() -> None:

@@ -21,12 +21,13 @@ Row = dict[str, Any]
 
 
 def groups(rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    """(label, rows) of every model and clock for which more than one tool has a figure."""
+    """(label, rows) of every model, clock and kind of Verilog for which more than one tool has a figure."""
     found: dict[str, list[Row]] = {}
     for row in sorted(rows, key=order):
         clock = f"{row['clock_ns']:g} ns" if row["clock_ns"] else "one stage"
+        plain = ", plain Verilog" if row.get("behavioural") else ""
         if "lut" in row:
-            found.setdefault(f"{row['model']}, {clock}", []).append(row)
+            found.setdefault(f"{row['model']}, {clock}{plain}", []).append(row)
     return [(label, members) for label, members in found.items() if len({r["tool"] for r in members}) > 1]
 
 

@@ -7,7 +7,8 @@ lut_paired   `lut` less one for each pair. A LUT6 of AMD's devices has two outpu
                pin of a MUXF, which no O5 output reaches.
              LUT6 and LUT6_2 cells, route-throughs and shift registers stay alone. The pairs are chosen greedily: cells with more
              inputs first, then by cell number; each takes, of the free cells that can pair with it, one that shares most nets, of
-             these one with most inputs, of these the first. Nothing knows of placement: cells far apart pair as well.
+             these one with most inputs, of these the first. Nothing knows of placement: cells far apart pair as well, and whether
+             O5 and a lane's sum want the same output of the slice is not asked, as it is not for LUT6_2 cells.
              Unknown (None) for devices whose LUTs have one output.
 carry_sites  Carry units of the device, which may have more lanes than those in the netlist: a chain of n CARRY4 takes n sites of
              a device with CARRY4, and ceil(n / 2) with CARRY8. A chain goes on where the carry out of a live unit meets the carry
