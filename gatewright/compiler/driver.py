@@ -85,23 +85,13 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     options = options or Options()
     options.check()
     part = load_part(options.part)
-    imported = import_model(path, options.types(), options.outputs or None, options.softmax)
 
     def say(step: str, ir: Graph | Netlist) -> None:
         """The text is made only where somebody wants it: a large netlist takes longer to write than to compile."""
         if dump:
             dump(step, show_graph(ir) if isinstance(ir, Graph) else show_netlist(ir))
 
-    checker = Checker(imported.graph)
-    graphs.verify(imported.graph)
-    say("import", imported.graph)
-    graph, correspondence = imported.graph, Correspondence.identity([op.name for op in imported.graph.ops])
-    for step in GRAPH_PASSES:
-        result = step.run(graph)
-        graph, correspondence = result.graph, correspondence.after(result.renamed, result.gone)
-        graphs.verify(graph)
-        checker.graph(step.name, graph, correspondence)
-        say(step.name, graph)
+    imported, graph, correspondence, checker = exact_graph(path, options, say)
     netlist, rows = lower(graph, 3 if part.adds_three else 2, options.effort)
     correspondence = correspondence.lowered(rows)
     netlists.verify(netlist)
@@ -118,6 +108,23 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     designs.verify(design)
     return Compilation(options, part, imported, graph, design, correspondence, (*imported.notes, *notes),
                        fingerprint(imported.model.sha256, options))
+
+
+def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], None] = lambda step, graph: None
+                ) -> tuple[Imported, Graph, Correspondence, Checker]:
+    """The model, and its Graph after all Graph passes, every step checked. Raises UserError like compile_model."""
+    imported = import_model(path, options.types(), options.outputs or None, options.softmax)
+    checker = Checker(imported.graph)
+    graphs.verify(imported.graph)
+    say("import", imported.graph)
+    graph, correspondence = imported.graph, Correspondence.identity([op.name for op in imported.graph.ops])
+    for step in GRAPH_PASSES:
+        result = step.run(graph)
+        graph, correspondence = result.graph, correspondence.after(result.renamed, result.gone)
+        graphs.verify(graph)
+        checker.graph(step.name, graph, correspondence)
+        say(step.name, graph)
+    return imported, graph, correspondence, checker
 
 
 class Checker:

@@ -1,6 +1,9 @@
 """Exact forms of integer functions with arbitrary (also irrational) scales, found and proven by breakpoints.
 
-A monotone function of an integer x with K steps is given by its K breakpoints: the lowest x at which each value is
+A rounded affine function needs none: its shortest line comes from Euclid's algorithm (arithmetic/lines.py), whatever its
+range and the number of its levels.
+
+Any other monotone function of an integer x with K steps is given by its K breakpoints: the lowest x at which each value is
 reached. `floor((m * x + a) / 2**s)`, clipped, is the same function exactly if it takes the right value at every
 breakpoint and one below it, which for a given m and s leaves an interval for a (possibly empty).
 
@@ -11,18 +14,20 @@ round to one value, it is constant there; elsewhere the interval is halved.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from gatewright.compiler.arithmetic.lines import Line, Stair, narrowest, stair
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import exacts
-from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
+from gatewright.ir.exact import Exacts, exacts
+from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints, bits_for
 from gatewright.ir.graph import Op
-from gatewright.ir.ops import Requant, Table, Thresholds
+from gatewright.ir.ops import Combine, Requant, Table, Thresholds
 from gatewright.ir.ops.function import SATURATE
 
 MAX_STEPS = 1 << 12
@@ -34,10 +39,11 @@ SMALL = 4
 
 @dataclass(frozen=True)
 class Form:
-    """An operation's class and attributes."""
+    """An operation's class and attributes. `operands`: 0 is the function's operand, k the result of the k-th form."""
 
     op_class: type[Op]
     attributes: dict[str, Any]
+    operands: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -51,85 +57,204 @@ class Steps:
     """Largest magnitude of x."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """floor((mul * x + add) / 2**shift)"""
-
-    mul: int
-    add: int
-    shift: int
-
-
 def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tuple[Ints, Ints] | None = None) -> list[Form]:
-    """The cheapest exact form of f(Leaf(0)) for x within its type, or within a part of that: forms to be added up.
+    """The cheapest exact form of f(Leaf(0)) for x within its type, or within a part of that: a chain of operations.
 
     Raises UserError where there is none.
     """
-    groups, members = grouped(f, x, shape)
+    groups = Groups.of(f, x, shape, within)
     slopes = ex.slope(f)
-    lo, hi = (np.broadcast_to(b, shape) for b in within or (x.lo, x.hi))
-    span = x.common.hi - x.common.lo + 1
-    if span <= MAX_TABLE and (slopes is None or (within is None and steep(f, x, groups, shape))):
-        lowest, highest = (np.broadcast_to(b, shape) for b in (x.lo, x.hi))  # a table holds every code of its operand
-        return [table(f, groups, members, lowest, highest, shape, node)]
+    small = within is None and x.common.hi - x.common.lo < MAX_TABLE  # a table holds every code of its operand
+    lines = rounded_lines(f, groups, x)
+    if lines is None and small and (slopes is None or steep(f, groups)):
+        return [table(f, groups, x, node)]
     if slopes is None:
-        return up_and_down(f, groups, members, lo, hi, shape, node)
-    slopes = np.broadcast_to(slopes, shape)
-    steps = []
-    for index, where in zip(groups, members, strict=True):
-        low, high = int(lo.reshape(-1)[where].min()), int(hi.reshape(-1)[where].max())
-        steps.append(breakpoints(ex.scalar(f, index, shape), low, high, -1 if slopes[index] < 0 else 1, node))
+        return up_and_down(f, groups, node)
+    levels = [abs(at(hi) - at(lo)) for at, lo, hi in zip(groups.functions(f), groups.lo, groups.hi, strict=True)]
     width = x.common.width
-    counts = [len(m) for m in members]
-    lines = [line(s) for s in steps]
-    costs = {"thresholds": sum(len(s.breakpoints) * (width // 2 + 1) * n for s, n in zip(steps, counts, strict=True))}
-    if all(v is not None for v in lines):
-        costs["line"] = sum((digits(v.mul) * width + width) * n for v, n in zip(lines, counts, strict=True) if v)
-    if span <= MAX_TABLE and within is None:
-        bits = max(len(s.breakpoints).bit_length() for s in steps)
-        costs["table"] = bits * max(1, span >> 6) * sum(counts) * 2
+    costs = {}
+    if max(levels) <= MAX_STEPS:
+        costs["thresholds"] = sum(k * (width // 2 + 1) * n for k, n in zip(levels, groups.count, strict=True))
+        lines = lines or lines_through(all_steps(f, groups, slopes, node), groups, width)
+    if lines:
+        costs["lines"] = lines.cost
+    if small:
+        costs["table"] = max(levels).bit_length() * max(1, x.common.hi - x.common.lo + 1 >> 6) * sum(groups.count) * 2
+    if not costs:
+        raise UserError(f"its scale is no small power of two and it has {max(levels)} output levels, more than {MAX_STEPS}",
+                        node=node, remedy="Use a power-of-two scale, or fewer bits, for this quantiser")
     best = min(costs, key=lambda k: (costs[k], k))
     if best == "table":
-        return [table(f, groups, members, lo, hi, shape, node)]
-    spread = Spread(shape, members, len(groups) == 1)
-    base, top = spread([s.base for s in steps]), spread([s.base + len(s.breakpoints) for s in steps])
-    if best == "line":
-        return [Form(Requant, {"mul": spread([v.mul for v in lines if v]), "add": spread([v.add for v in lines if v]),
-                               "shift": spread([v.shift for v in lines if v]), "rounding": "FLOOR", "lo": base, "hi": top,
-                               "overflow": SATURATE})]
-    return [thresholds(steps, spread)]
+        return [table(f, groups, x, node)]
+    if best == "lines" and lines:
+        return lines.forms
+    return [thresholds(all_steps(f, groups, slopes, node), groups)]
 
 
-def steep(f: ex.Expr, x: FixedArray, groups: list[tuple[int, ...]], shape: tuple[int, ...]) -> bool:
-    """Whether a monotone function has more levels than thresholds or a line may have."""
-    ends = x.common.lo, x.common.hi
-    return any(abs(at(ends[0]) - at(ends[1])) > MAX_STEPS for at in (ex.scalar(f, i, shape) for i in groups))
+def all_steps(f: ex.Expr, groups: Groups, slopes: Exacts, node: str) -> list[Steps]:
+    """The breakpoints of every group."""
+    signs = [-1 if np.broadcast_to(slopes, groups.shape)[i] < 0 else 1 for i in groups.index]
+    return [breakpoints(at, lo, hi, sign, node)
+            for at, lo, hi, sign in zip(groups.functions(f), groups.lo, groups.hi, signs, strict=True)]
 
 
-def thresholds(steps: list[Steps], spread: Spread) -> Form:
+def steep(f: ex.Expr, groups: Groups) -> bool:
+    """Whether a monotone function has more levels than thresholds may have."""
+    return any(abs(at(lo) - at(hi)) > MAX_STEPS for at, lo, hi in zip(groups.functions(f), groups.lo, groups.hi, strict=True))
+
+
+def thresholds(steps: list[Steps], groups: Groups) -> Form:
     """Of every group, padded with levels that no x reaches."""
     most = max(len(s.breakpoints) for s in steps)
     never = 1 + max(s.reach for s in steps)
     levels = np.array([np.concatenate([s.breakpoints, np.full(most - len(s.breakpoints), never)]) for s in steps], np.int64)
-    return Form(Thresholds, {"sign": spread([s.sign for s in steps]), "base": spread([s.base for s in steps]),
-                             "levels": levels[0] if spread.single else levels[spread.group]})
+    return Form(Thresholds, {"sign": groups.spread([s.sign for s in steps]), "base": groups.spread([s.base for s in steps]),
+                             "levels": groups.spread(levels)})
 
 
-def up_and_down(f: ex.Expr, groups: list[tuple[int, ...]], members: list[Ints], lo: Ints, hi: Ints,
-                shape: tuple[int, ...], node: str) -> list[Form]:
+def up_and_down(f: ex.Expr, groups: Groups, node: str) -> list[Form]:
     """Thresholds that count up and thresholds that count down."""
     ups, downs = [], []
-    for index, where in zip(groups, members, strict=True):
-        low, high = int(lo.reshape(-1)[where].min()), int(hi.reshape(-1)[where].max())
-        runs = constant_runs(f, index, shape, low, high, node)
+    for index, low, high in zip(groups.index, groups.lo, groups.hi, strict=True):
+        runs = constant_runs(f, index, groups.shape, low, high, node)
         (_, base), reach = runs[0], max(abs(low), abs(high))
         steps = [(b, after - before) for (_, before), (b, after) in itertools.pairwise(runs)]
         rising = np.array([b for b, d in steps for _ in range(d)], np.int64)
         falling = np.array([1 - b for b, d in steps[::-1] for _ in range(-d)], np.int64)  # x < b is -x >= 1 - b
         ups.append(Steps(1, base - len(falling), rising, reach))
         downs.append(Steps(-1, 0, falling, reach))
-    spread = Spread(shape, members, len(groups) == 1)
-    return [thresholds(s, spread) for s in (ups, downs)]
+    return [*(thresholds(s, groups) for s in (ups, downs)), added(1, 2)]
+
+
+def added(*operands: int) -> Form:
+    """The sum of results."""
+    ones = (np.ones((), np.int64),) * len(operands)
+    return Form(Combine, {"scales": ones, "offset": np.zeros((), np.int64)}, operands)
+
+
+# -- lines ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Forms that multiply, add and shift, and what they cost (bits of adders)."""
+
+    forms: list[Form]
+    cost: int
+
+
+def rounded_lines(f: ex.Expr, groups: Groups, x: FixedArray) -> Lines | None:
+    """The lines of a clipped, rounded, affine function; None where it is none, or where a line would be too wide.
+
+    Half-to-even with ties that go both ways is no line, but half the sum of two, rounded half to even: one that sends its
+    ties up and one that sends them down.
+    """
+    parts = rounded_affine(f)
+    if parts is None:
+        return None
+    scale, offset, mode, low, high = parts
+    at = [tuple(None if v is None else np.broadcast_to(v, groups.shape)[i] for v in (scale, offset, low, high))
+          for i in groups.index]
+    for modes in ((mode,), ("HALF_CEIL", "HALF_FLOOR")) if mode == "ROUND" else ((mode,),):
+        found = [_lines([stair(s, o, m, lo, hi) for (s, o, _, _), lo, hi in zip(at, groups.lo, groups.hi, strict=True)],
+                        [e[2:] for e in at], groups, x) for m in modes]
+        if len(found) == 1 and found[0]:
+            return found[0]
+        if len(found) == 2 and found[0] and found[1]:
+            return _mean(found[0], found[1], x.common.width * sum(groups.count))
+    return None
+
+
+def rounded_affine(f: ex.Expr) -> tuple[Exacts, Exacts, str, Exacts | None, Exacts | None] | None:
+    """(scale, offset, mode, lo, hi) of clip(round(scale * Leaf + offset), lo, hi)."""
+    lo, hi = (f.lo, f.hi) if isinstance(f, ex.Clip) else (None, None)
+    inner = f.x if isinstance(f, ex.Clip) else f
+    mode = inner.mode if isinstance(inner, ex.Round) else "FLOOR"
+    body = inner.x if isinstance(inner, ex.Round) else inner
+    if not ex.integers(lo) or not ex.integers(hi):
+        return None
+    if isinstance(body, ex.Leaf):
+        return ex.ONE, ex.ZERO, mode, lo, hi
+    if not isinstance(body, ex.Affine) or len(body.terms) > 1 or not all(isinstance(t, ex.Leaf) for t, _ in body.terms):
+        return None
+    return body.terms[0][1] if body.terms else ex.ZERO, body.offset, mode, lo, hi
+
+
+def _lines(stairs: list[Stair | None], limits: list[Any], groups: Groups, x: FixedArray) -> Lines | None:
+    """One line per group, clipped to the values that the group reaches within its limits."""
+    lines, ends = [], []
+    for f, (least, most), lo, hi in zip(stairs, limits, groups.lo, groups.hi, strict=True):
+        if f is None:
+            return None
+        reached = sorted((f.at(lo), f.at(hi)))
+        for bound, limit in ((least, max), (most, min)):
+            reached = reached if bound is None else [limit(v, int(bound)) for v in reached]
+        line = narrowest(f, lo, hi, *reached)
+        if line is None:
+            return None
+        lines.append(line)
+        ends.append(reached)
+    return line_forms(lines, [e[0] for e in ends], [e[1] for e in ends], groups, x)
+
+
+def line_forms(lines: list[Line], base: list[int], top: list[int], groups: Groups, x: FixedArray) -> Lines | None:
+    """Multiply, add, shift and clip; where the product is wider than a code, in two parts:
+    floor((2**k * u + v) / 2**s) = floor((u + floor(v / 2**k)) / 2**(s - k)). None where even those are too wide."""
+    width = x.common.width
+    cost = sum((digits(line.mul) * width + width) * n for line, n in zip(lines, groups.count, strict=True))
+    end = {"rounding": "FLOOR", "lo": groups.spread(base), "hi": groups.spread(top), "overflow": SATURATE}
+    if all(line_width(line, x) <= MAX_WIDTH for line in lines):
+        return Lines([Form(Requant, {"mul": groups.spread([v.mul for v in lines]), "add": groups.spread([v.add for v in lines]),
+                                     "shift": groups.spread([v.shift for v in lines]), **end})], cost)
+    cut = [max(min(v.shift, MAX_WIDTH - 2 - width), 0) for v in lines]
+    high = [Line(v.mul >> k, v.add >> k, v.shift - k) for v, k in zip(lines, cut, strict=True)]
+    low = [Line(v.mul & (1 << k) - 1, v.add & (1 << k) - 1, k) for v, k in zip(lines, cut, strict=True)]
+    if any(line_width(v, x) >= MAX_WIDTH for v in (*high, *low)):
+        return None
+    reach = 1 << width + 1  # of the low part, shifted
+    one, zero = np.ones((), np.int64), np.zeros((), np.int64)
+    first = Form(Requant, {"mul": groups.spread([v.mul for v in low]), "add": groups.spread([v.add for v in low]),
+                           "shift": groups.spread(cut), "rounding": "FLOOR", "lo": one * -reach, "hi": one * reach,
+                           "overflow": SATURATE})
+    total = Form(Combine, {"scales": (groups.spread([v.mul for v in high]), one),
+                           "offset": groups.spread([v.add for v in high])}, (0, 1))
+    last = Form(Requant, {"mul": one, "add": zero, "shift": groups.spread([v.shift for v in high]), **end}, (2,))
+    return Lines([first, total, last], cost + width * sum(groups.count))
+
+
+def line_width(line: Line, x: FixedArray) -> int:
+    """Bits that hold mul * x, and that plus add."""
+    ends = [line.mul * v for v in (x.common.lo, x.common.hi)]
+    ends += [v + line.add for v in ends]
+    return bits_for(min(*ends, -1), max(*ends, 1 << line.shift))
+
+
+def _mean(up: Lines, down: Lines, adder: int) -> Lines:
+    """Half the sum of two results, rounded half to even; it stays between them."""
+    shifted = [replace(f, operands=tuple(k + len(up.forms) if k else 0 for k in f.operands)) for f in down.forms]
+    total = added(len(up.forms), len(up.forms) + len(shifted))
+    one, zero = np.ones((), np.int64), np.zeros((), np.int64)
+    lo, hi = up.forms[-1].attributes["lo"], up.forms[-1].attributes["hi"]
+    lo = np.minimum(lo, down.forms[-1].attributes["lo"])
+    half = Form(Requant, {"mul": one, "add": zero, "shift": one, "rounding": "ROUND", "lo": lo, "hi": hi,
+                          "overflow": SATURATE}, (len(up.forms) + len(shifted) + 1,))
+    return Lines([*up.forms, *shifted, total, half], up.cost + down.cost + 2 * adder)
+
+
+def lines_through(steps: list[Steps], groups: Groups, width: int) -> Lines | None:
+    """Lines with exactly these steps, if there are such."""
+    lines = [line(s) for s in steps]
+    if not all(lines):
+        return None
+    found = [v for v in lines if v]
+    end = {"lo": groups.spread([s.base for s in steps]), "hi": groups.spread([s.base + len(s.breakpoints) for s in steps])}
+    cost = sum((digits(v.mul) * width + width) * n for v, n in zip(found, groups.count, strict=True))
+    return Lines([Form(Requant, {"mul": groups.spread([v.mul for v in found]), "add": groups.spread([v.add for v in found]),
+                                 "shift": groups.spread([v.shift for v in found]), "rounding": "FLOOR", **end,
+                                 "overflow": SATURATE})], cost)
+
+
+# -- steps ---------------------------------------------------------------------------------------------------------------
 
 
 def constant_runs(f: ex.Expr, index: tuple[int, ...], shape: tuple[int, ...], lo: int, hi: int, node: str
@@ -166,39 +291,49 @@ def constant_runs(f: ex.Expr, index: tuple[int, ...], shape: tuple[int, ...], lo
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Values per group to an int64 array of the tensor's shape, or of shape () where there is one group."""
+class Groups:
+    """The elements of a tensor by the constants that they meet: everything is computed once for a group."""
 
     shape: tuple[int, ...]
-    members: list[Ints]
-    single: bool
+    """Of the constants, with the tensor's rank: elements along an axis of length 1 share them. () for one group."""
+    which: Ints
+    """The group of every element of `shape`."""
+    index: list[tuple[int, ...]]
+    """An element of `shape` in every group."""
+    lo: list[int]
+    hi: list[int]
+    """The operand's range in every group."""
+    count: list[int]
+    """Elements of the tensor in every group."""
 
-    @property
-    def group(self) -> Ints:
-        """The group of every element."""
-        out = np.empty(int(np.prod(self.shape, dtype=np.int64)), np.int64)
-        for k, where in enumerate(self.members):
-            out[where] = k
-        return out.reshape(self.shape)
+    @staticmethod
+    def of(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], within: tuple[Ints, Ints] | None = None) -> Groups:
+        arrays: list[Any] = []
+        ex.transform(f, lambda a: arrays.append(a) or a, lambda leaf: leaf)  # type: ignore[func-returns-value]
+        varied = [a for a in arrays if a.shape]
+        own = np.broadcast_shapes((1,) * len(shape), *(a.shape for a in varied)) if varied else ()
+        found: dict[Any, int] = {}
+        keys = zip(*(np.broadcast_to(a, own).reshape(-1) for a in varied), strict=True) if varied else [()]
+        which = np.array([found.setdefault(k, len(found)) for k in keys], np.int64).reshape(own)
+        first = np.unique(which, return_index=True)[1]
+        shared = tuple(k for k, d in enumerate(own) if d == 1) if varied else tuple(range(len(shape)))
+        ends = [edge(np.broadcast_to(b, shape), axis=shared).reshape(-1)
+                for b, edge in zip(within or (x.lo, x.hi), (np.min, np.max), strict=True)]
+        flat = which.reshape(-1)
+        size = math.prod(shape) // flat.size
+        return Groups(own, which, [tuple(int(v) for v in np.unravel_index(i, own)) for i in first],
+                      [int(ends[0][flat == k].min()) for k in range(len(first))],
+                      [int(ends[1][flat == k].max()) for k in range(len(first))],
+                      [size * int(n) for n in np.bincount(flat)])
 
-    def __call__(self, values: list[int]) -> Ints:
+    def functions(self, f: ex.Expr) -> list[Callable[[int], int]]:
+        """The function of every group."""
+        return [ex.scalar(f, i, self.shape) for i in self.index]
+
+    def spread(self, values: Any) -> Ints:
+        """Values per group (first axis) as an array of `shape`; of shape () where all elements have the same."""
         array = np.array(values, np.int64)
-        return array.reshape(()) if self.single else array[self.group]
-
-
-def grouped(f: ex.Expr, x: FixedArray, shape: tuple[int, ...]) -> tuple[list[tuple[int, ...]], list[Ints]]:
-    """Elements with the same constants: a representative index and the flat indices of each group."""
-    arrays: list[Any] = []
-    ex.transform(f, lambda a: arrays.append(a) or a, lambda leaf: leaf)  # type: ignore[func-returns-value]
-    varied = [np.broadcast_to(a, shape).reshape(-1) for a in arrays if a.shape]
-    size = int(np.prod(shape, dtype=np.int64))
-    if not varied:
-        return [(0,) * len(shape)], [np.arange(size)]
-    found: dict[Any, list[int]] = {}
-    for i, key in enumerate(zip(*varied, strict=True)):
-        found.setdefault(key, []).append(i)
-    return ([tuple(int(v) for v in np.unravel_index(m[0], shape)) for m in found.values()],
-            [np.array(m, np.int64) for m in found.values()])
+        return array[0] if (array == array[:1]).all() else array[self.which]
 
 
 def breakpoints(f: Callable[[int], int], lo: int, hi: int, sign: int, node: str) -> Steps:
@@ -253,17 +388,11 @@ def digits(m: int) -> int:
     return ((m >> 1) ^ (m + (m >> 1))).bit_count()
 
 
-def table(f: ex.Expr, groups: list[tuple[int, ...]], members: list[Ints], lo: Ints, hi: Ints, shape: tuple[int, ...],
-          node: str) -> Form:
+def table(f: ex.Expr, groups: Groups, x: FixedArray, node: str) -> Form:
     """Every value, by exact evaluation."""
-    first, last = int(lo.min()), int(hi.max())
+    first, last = x.common.lo, x.common.hi
     if last - first >= MAX_TABLE:
         raise UserError(f"it is not monotone and its operand has {last - first + 1} codes, a table at most {MAX_TABLE}",
                         node=node, remedy="Quantise its operand to 12 bits or fewer")
-    rows = []
-    for index in groups:
-        at = ex.scalar(f, index, shape)
-        rows.append([at(x) for x in range(first, last + 1)])
-    values = np.array(rows, np.int64)
-    spread = Spread(shape, members, len(groups) == 1)
-    return Form(Table, {"first": first, "values": values[0] if spread.single else values[spread.group]})
+    values = [[at(v) for v in range(first, last + 1)] for at in groups.functions(f)]
+    return Form(Table, {"first": first, "values": groups.spread(values)})

@@ -18,7 +18,7 @@ import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
-from gatewright.compiler.passes.fit import MAX_TABLE, fit
+from gatewright.compiler.passes.fit import MAX_TABLE, fit, rounded_affine
 from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
@@ -278,33 +278,30 @@ class Realiser:
         f = ex.simplify(f, [(exacts(low), exacts(high))])
         if isinstance(f, ex.Leaf):
             return source
-        lo, hi = (f.lo, f.hi) if isinstance(f, ex.Clip) else (None, None)
-        inner = f.x if isinstance(f, ex.Clip) else f
-        mode = inner.mode if isinstance(inner, ex.Round) else "FLOOR"
-        body = inner.x if isinstance(inner, ex.Round) else inner
-        if isinstance(body, ex.Leaf | ex.Affine) and (not isinstance(body, ex.Affine) or (len(body.terms) <= 1 and all(
-                isinstance(x, ex.Leaf) for x, _ in body.terms))):
-            scale, offset = (body.terms[0][1] if body.terms else ex.ZERO, body.offset) if isinstance(body, ex.Affine) else (
-                ex.ONE, ex.ZERO)
+        parts = rounded_affine(f)
+        if parts:
+            scale, offset, mode, lo, hi = parts
             if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset):
                 reach = ex.bounds(f, [(exacts(source.type.lo), exacts(source.type.hi))])
                 ends = [as_integers(reach[k] if b is None else b) for k, b in enumerate((lo, hi))]
                 return self.requant(source, scale, offset, mode, ends[0].min() if lo is None else ends[0],
                                     ends[1].max() if hi is None else ends[1], SATURATE)
-        at = bend(body, low, high) if not ex.functions(body) and (high - low).max() >= SMALL_TABLE else None
+            turns = mode in ("DOWN", "UP") and (high - low).max() >= SMALL_TABLE
+            at = zero(scale, offset, low, high) if turns else None
+        else:
+            at = bend(f, low, high) if not ex.functions(f) and (high - low).max() >= SMALL_TABLE else None
         if at is not None:
-            return self.split(source, f, low, high, at)
-        forms = fit(f, source.type, self.shape(source, f), self.region.node, within)
-        ops = [self.emit(form.op_class, [source], **form.attributes) for form in forms]
-        if len(ops) == 1:
-            return ops[0]
-        return self.emit(Combine, ops, scales=(np.ones((), np.int64),) * len(ops), offset=np.zeros((), np.int64))
+            return self.split(source, f, low, high, np.asarray(at, np.int64))
+        results = [source]
+        for form in fit(f, source.type, self.shape(source, f), self.region.node, within):
+            results.append(self.emit(form.op_class, [results[k] for k in form.operands], **form.attributes))
+        return results[-1]
 
-    def split(self, source: Op, f: ex.Expr, low: Ints, high: Ints, at: int) -> Op:
-        """f in one form below a code and in another from it on."""
+    def split(self, source: Op, f: ex.Expr, low: Ints, high: Ints, at: Ints) -> Op:
+        """f in one form below a code (per tensor, channel or element) and in another from it on."""
         lower = self.function(source, f, (np.minimum(low, at - 1), np.minimum(high, at - 1)))
         upper = self.function(source, f, (np.maximum(low, at), np.maximum(high, at)))
-        above = self.emit(Thresholds, [source], sign=np.ones((), np.int64), levels=np.array([at], np.int64),
+        above = self.emit(Thresholds, [source], sign=np.ones((), np.int64), levels=at[..., None],
                           base=np.zeros((), np.int64))
         return self.emit(Select, [above, upper, lower])
 
@@ -361,6 +358,19 @@ def bend(f: ex.Expr, lo: Ints, hi: Ints) -> int | None:
 
     visit(f)
     return min(found, default=None)
+
+
+def zero(scale: Exacts, offset: Exacts, lo: Ints, hi: Ints) -> Exacts | None:
+    """The first code from which scale * x + offset has another sign than below; None where that lies in lo..hi nowhere."""
+    def first(s: Number, o: Number) -> int | None:
+        if s == 0:
+            return None
+        at = -o * inverse(s)
+        return -math.floor(-at) if s > 0 else math.floor(at) + 1
+
+    at = elementwise(first, scale, offset)
+    turns = [v is not None and a < v <= b for v, a, b in zip(*(e.reshape(-1) for e in np.broadcast_arrays(at, lo, hi)), strict=True)]
+    return elementwise(lambda v: 0 if v is None else min(max(v, int(lo.min())), int(hi.max())), at) if any(turns) else None
 
 
 def dyadic(a: Exacts) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewright.compiler.passes.fit import Spread, breakpoints, digits, fit, grouped, line, table
+from gatewright.compiler.passes.fit import Groups, breakpoints, digits, fit, line, table
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, exacts, sqrt
@@ -130,7 +130,7 @@ def test_a_function_that_is_not_monotone_is_a_table() -> None:
     square = ex.add([(ex.Clip(ex.Leaf(0), ex.ZERO, None), exacts(1)), (ex.Clip(ex.Leaf(0), None, ex.ZERO), exacts(-1))])
     got, want = values_of(square, x, (2,))
     assert np.array_equal(got, want)
-    form = table(square, *grouped(square, x.type, (2,)), x.type.lo, x.type.hi, (2,), "node")
+    form = table(square, Groups.of(square, x.type, (2,)), x.type, "node")
     assert (form.attributes["first"], form.attributes["values"].tolist()) == (-9, [abs(v) for v in range(-9, 10)])
 
 
@@ -148,12 +148,19 @@ def test_elements_with_the_same_constants_are_one_group() -> None:
     f = ex.Clip(ex.affine(ex.Leaf(0), np.array([[F(1)], [root], [2 * sqrt(F(2))]], object)), exacts(0),
                 exacts(np.array([5, 6])))
     x = FixedArray(np.zeros((3, 2), np.int64), np.ones((3, 2), np.int64), 0)
-    groups, members = grouped(f, x, (3, 2))
-    assert [m.tolist() for m in members] == [[0], [1], [2, 4], [3, 5]]
-    assert groups == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    spread = Spread((3, 2), members, False)
-    assert spread([10, 11, 12, 13]).tolist() == [[10, 11], [12, 13], [12, 13]]
-    assert Spread((3, 2), [np.arange(6)], True)([7]).shape == ()
+    groups = Groups.of(f, x, (3, 2))
+    assert (groups.shape, groups.which.tolist(), groups.count) == ((3, 2), [[0, 1], [2, 3], [2, 3]], [1, 1, 2, 2])
+    assert groups.index == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert groups.spread([10, 11, 12, 13]).tolist() == [[10, 11], [12, 13], [12, 13]]
+    assert groups.spread([7, 7, 7, 7]).shape == ()
+
+
+def test_constants_that_repeat_along_an_axis_are_kept_once() -> None:
+    f = ex.Round(ex.affine(ex.Leaf(0), exacts(np.array([[1 / 8], [3 / 8]]))), "ROUND")
+    x = FixedArray(np.array([[-1, -9], [0, -2]]), np.array([[5, 1], [3, 2]]), 0)
+    groups = Groups.of(f, x, (2, 2))
+    assert (groups.shape, groups.lo, groups.hi, groups.count) == ((2, 1), [-9, -2], [5, 3], [2, 2])
+    assert groups.spread([3, 4]).tolist() == [[3], [4]]
 
 
 def test_digits_of_the_signed_form() -> None:
