@@ -10,6 +10,7 @@ integer square roots until they are decided. An `Enclosed` is what exp, tanh and
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, overload
@@ -307,16 +308,46 @@ def exacts(values: Any) -> Exacts:
 
 
 def elementwise(function: Callable[..., Any], *arrays: Any) -> Exacts:
-    """`function` on every element of the broadcast arrays; always an object array (also of shape ())."""
+    """`function` on every element of the broadcast arrays; always an object array (also of shape ()).
+
+    Exact numbers are slow and networks repeat them: what meets the same objects again is not computed again.
+    """
     broadcast = np.broadcast_arrays(*[np.asarray(a, object) for a in arrays])
     out = np.empty(broadcast[0].shape, object)
-    out.reshape(-1)[:] = [function(*v) for v in zip(*[b.reshape(-1) for b in broadcast], strict=True)]
+    known: dict[Any, Any] = {}
+    values = []
+    for v in zip(*[b.reshape(-1) for b in broadcast], strict=True):
+        key = tuple(map(id, v))
+        if key not in known:
+            known[key] = function(*v)
+        values.append(known[key])
+    out.reshape(-1)[:] = values
     return out
+
+
+def times(a: Exacts, b: Exacts) -> Exacts:
+    return elementwise(operator.mul, a, b)
+
+
+def plus(a: Exacts, b: Exacts) -> Exacts:
+    return elementwise(operator.add, a, b)
+
+
+def over(a: Exacts, b: Exacts) -> Exacts:
+    return elementwise(operator.truediv, a, b)
+
+
+def larger(a: Exacts, b: Exacts) -> Exacts:
+    return elementwise(max, a, b)
+
+
+def smaller(a: Exacts, b: Exacts) -> Exacts:
+    return elementwise(min, a, b)
 
 
 def unit(values: Exacts) -> Number | None:
     """The largest number of which every element is an integer multiple (1 where all are zero), None if there is none."""
-    flat = [v for v in values.reshape(-1) if v != 0]
+    flat = [v for v in {id(v): v for v in values.reshape(-1)}.values() if v != 0]
     if not flat:
         return Fraction(1)
     if any(isinstance(v, Surd) for v in flat):

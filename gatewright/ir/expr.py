@@ -18,6 +18,7 @@ counted).
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -25,7 +26,19 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Real, Surd, elementwise, exacts
+from gatewright.ir.exact import (
+    ROUND_NUMBER,
+    Exacts,
+    Number,
+    Real,
+    Surd,
+    elementwise,
+    exacts,
+    larger,
+    plus,
+    smaller,
+    times,
+)
 from gatewright.ir.exact import unit as common_unit
 from gatewright.ir.reals import FUNCTIONS
 
@@ -84,11 +97,11 @@ def add(terms: Sequence[tuple[Expr, Exacts]], offset: Exacts = ZERO) -> Expr:
     for x, scale in terms:
         inner = x.terms if isinstance(x, Affine) else ((x, ONE),)
         if isinstance(x, Affine):
-            offset = np.asarray(offset + scale * x.offset, object)
+            offset = plus(offset, times(scale, x.offset))
         for y, factor in inner:
             key = -1 - y.index if isinstance(y, Leaf) else id(y)
-            known = collected[key][1] if key in collected else ZERO
-            collected[key] = (y, np.asarray(known + scale * factor, object))
+            factor = times(scale, factor)
+            collected[key] = (y, plus(collected[key][1], factor) if key in collected else factor)
     kept = tuple((y, s) for y, s in collected.values() if not (s == 0).all())
     if len(kept) == 1 and (kept[0][1] == 1).all() and (offset == 0).all():
         return kept[0][0]
@@ -177,16 +190,14 @@ def evaluate(expr: Expr, inputs: Sequence[Any]) -> Exacts:
         if isinstance(e, Leaf):
             return np.asarray(inputs[e.index]).astype(object)
         if isinstance(e, Affine):
-            total: Any = e.offset
+            total = e.offset
             for x, s in e.terms:
-                total = total + visit(x) * s
-            return np.asarray(total, object)
+                total = plus(total, times(visit(x), s))
+            return total
         if isinstance(e, Clip):
-            value = visit(e.x)
-            value = value if e.lo is None else np.maximum(value, e.lo)
-            return np.asarray(value if e.hi is None else np.minimum(value, e.hi), object)
+            return _clip(visit(e.x), e.lo, e.hi)
         if isinstance(e, Product):
-            return np.asarray(visit(e.x) * visit(e.y), object)
+            return times(visit(e.x), visit(e.y))
         if isinstance(e, Func):
             function = FUNCTIONS[e.name]
             return elementwise(lambda v: function(Fraction(v) if isinstance(v, int) else v), visit(e.x))
@@ -269,6 +280,11 @@ def _wrap(rest: list[tuple[Expr, Exacts]], turns: Expr, weight: Exacts, offset: 
     return None
 
 
+def nowhere_less(a: Exacts, b: Exacts) -> bool:
+    """True where a >= b for every element."""
+    return bool(elementwise(operator.ge, a, b).all())
+
+
 def integers(a: Exacts | None) -> bool:
     """True where every element (if any) is an integer."""
     return a is None or all(not isinstance(v, Surd) and v.denominator == 1 for v in a.reshape(-1))
@@ -294,13 +310,13 @@ def unit(expr: Expr) -> Exacts | None:
         return None
     if isinstance(expr, Product):
         factors = unit(expr.x), unit(expr.y)
-        return None if factors[0] is None or factors[1] is None else np.asarray(factors[0] * factors[1], object)
+        return None if factors[0] is None or factors[1] is None else times(factors[0], factors[1])
     parts = [expr.offset] if isinstance(expr, Affine) else [b for b in (expr.lo, expr.hi) if b is not None]
     for x, scale in expr.terms if isinstance(expr, Affine) else [(expr.x, ONE)]:
         inner = unit(x)
         if inner is None:
             return None
-        parts.append(np.asarray(scale * inner, object))
+        parts.append(times(scale, inner))
     found = units(parts)
     if any(u is None for u in found.reshape(-1)):
         return None
@@ -336,24 +352,24 @@ def bounds(expr: Expr, inputs: Sequence[Bounds]) -> Bounds:
         ends = elementwise(FUNCTIONS[expr.name].interval, *bounds(expr.x, inputs))
         return elementwise(lambda e: e[0], ends), elementwise(lambda e: e[1], ends)
     if isinstance(expr, Product):
-        corners = [np.asarray(a * b, object) for a in bounds(expr.x, inputs) for b in bounds(expr.y, inputs)]
+        corners = [times(a, b) for a in bounds(expr.x, inputs) for b in bounds(expr.y, inputs)]
         low, high = (np.asarray(f.reduce(np.broadcast_arrays(*corners)), object) for f in (np.minimum, np.maximum))
         return (np.asarray(np.maximum(low, ZERO), object), high) if expr.x is expr.y else (low, high)
     lo = hi = expr.offset
     for x, scale in expr.terms:
-        a, b = (np.asarray(scale * v, object) for v in bounds(x, inputs))
-        lo, hi = np.asarray(lo + np.minimum(a, b), object), np.asarray(hi + np.maximum(a, b), object)
+        a, b = (times(scale, v) for v in bounds(x, inputs))
+        lo, hi = plus(lo, smaller(a, b)), plus(hi, larger(a, b))
     wrap = match_wrap(expr)
     if wrap:  # x and floor(x) move together
         a = np.asarray(wrap.offset - wrap.scale * wrap.half, object)
         b = np.asarray(a + wrap.scale * (wrap.modulus - 1), object)
-        lo, hi = (np.asarray(v, object) for v in (np.maximum(lo, np.minimum(a, b)), np.minimum(hi, np.maximum(a, b))))
+        lo, hi = larger(lo, smaller(a, b)), smaller(hi, larger(a, b))
     return lo, hi
 
 
 def _clip(v: Exacts, lo: Exacts | None, hi: Exacts | None) -> Exacts:
-    v = v if lo is None else np.asarray(np.maximum(v, lo), object)
-    return v if hi is None else np.asarray(np.minimum(v, hi), object)
+    v = v if lo is None else larger(v, lo)
+    return v if hi is None else smaller(v, hi)
 
 
 def slope(expr: Expr) -> Exacts | None:
@@ -411,11 +427,10 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
         if len(terms) == 1 and isinstance(terms[0][0], Clip):
             (inner, scale), = terms
             assert isinstance(inner, Clip)
-            ends = [None if b is None else np.asarray(scale * b + offset, object) for b in (inner.lo, inner.hi)]
+            ends = [None if b is None else plus(times(scale, b), offset) for b in (inner.lo, inner.hi)]
             a, b = ends
             if a is not None and b is not None:
-                low, high = (np.asarray(v, object) for v in (np.minimum(a, b), np.maximum(a, b)))
-                return clip(affine_of([(inner.x, scale)], offset), low, high)
+                return clip(affine_of([(inner.x, scale)], offset), smaller(a, b), larger(a, b))
             if (scale > 0).all():
                 return clip(affine_of([(inner.x, scale)], offset), *ends)
             if (scale < 0).all():
@@ -444,14 +459,14 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
             lo, hi = (outer if inner is None else _clip(inner, lo, hi) for outer, inner in ((lo, x.lo), (hi, x.hi)))
             return clip(x.x, lo, hi)
         if lo is not None and hi is not None:  # where they cross hi wins, also when turned round or dropped
-            lo = np.asarray(np.minimum(lo, hi), object)
+            lo = smaller(lo, hi)
         low, high = bounds(x, inputs)
-        if hi is not None and (low >= hi).all():
+        if hi is not None and nowhere_less(low, hi):
             return Affine((), hi)
-        if lo is not None and (high <= lo).all():
+        if lo is not None and nowhere_less(lo, high):
             return Affine((), lo)
-        lo = None if lo is None or (low >= lo).all() else lo
-        hi = None if hi is None or (high <= hi).all() else hi
+        lo = None if lo is None or nowhere_less(low, lo) else lo
+        hi = None if hi is None or nowhere_less(hi, high) else hi
         return x if lo is None and hi is None else Clip(x, lo, hi)
 
     return visit(expr)

@@ -85,13 +85,29 @@ def test_the_int64_evaluator_gives_the_exact_values(seed: int) -> None:
         assert same(ex.evaluate(e, codes), values)
 
 
-def test_the_int64_evaluator_declines_what_it_cannot_hold() -> None:
-    x = np.array([[1 << 40]])
-    for e in (ex.affine(ex.Leaf(0), F(1 << 30)), ex.affine(ex.Leaf(0), F(1), F(1 << 70)), ex.affine(ex.Leaf(0), sqrt(F(2))),
-              ex.Round(ex.affine(ex.Leaf(0), F(1, (1 << 61) + 1), F(1, 3)), "ROUND"),
-              ex.Clip(ex.affine(ex.Leaf(0), F(1, 3)), exacts(F(1, (1 << 61) + 1)), None)):
-        assert expr_int64.evaluate(e, [x]) is None
-    assert expr_int64.evaluate(ex.affine(ex.Leaf(0), F(1 << 20)), [x]).tolist() == [[1 << 60]]
+def test_the_int64_evaluator_goes_on_with_python_integers_and_declines_only_irrational_results() -> None:
+    x = np.array([[1 << 40], [-3]])
+    for e in (ex.affine(ex.Leaf(0), F(1 << 20)), ex.Round(ex.affine(ex.Leaf(0), F(1, (1 << 61) + 1), F(1, 3)), "ROUND"),
+              ex.Clip(ex.Round(ex.affine(ex.Leaf(0), F((1 << 61) + 1, 3), F(1 << 70)), "CEIL"), None, exacts(1 << 55)),
+              ex.Round(ex.Clip(ex.affine(ex.Leaf(0), F(1, 3)), exacts(F(1, (1 << 61) + 1)), None), "UP"),
+              ex.Round(ex.affine(ex.Leaf(0), sqrt(F(1 << 21)), F(1, 2)), "HALF_UP")):
+        assert same(ex.evaluate(e, [x]), expr_int64.evaluate(e, [x]))
+    assert expr_int64.evaluate(ex.affine(ex.Leaf(0), sqrt(F(2))), [x]) is None
+    assert expr_int64.evaluate(ex.Round(ex.Func("exp", ex.Leaf(0)), "ROUND"), [x]) is None
+
+
+def test_results_next_to_a_boundary_are_decided_by_exact_numbers() -> None:
+    """Ties at one x of an irrational line, and a value closer to an integer than the intervals are wide."""
+    root = sqrt(F(2))
+    p, q = 1, 1
+    for _ in range(40):
+        p, q = p + 2 * q, p + q
+    near = F(p, q)
+    for mode in ROUND_NUMBER:
+        for offset in (F(1, 2) - 7 * root, F(5, 2) - 7 * root, -near * (1 << 20) + F(1, 2)):
+            e = ex.Round(ex.affine(ex.Leaf(0), root, offset), mode)
+            x = np.array([[6], [7], [8], [1 << 20]])
+            assert same(ex.evaluate(e, [x]), expr_int64.evaluate(e, [x]))
 
 
 def test_the_int64_evaluator_divides() -> None:

@@ -115,9 +115,7 @@ def _irrational(scale: Number, offset: Number, mode: str, lo: int, hi: int) -> S
     Only one x can have a rational value (a tie, say): the rational line goes through that point. To its left and right the
     line lies between two rational ones; where the sums of their floors are equal, so is every floor.
     """
-    pivot, value = _pivot(scale, offset)
-    if pivot is None:
-        pivot, value = 0, offset
+    pivot, value = _pivot(scale, offset) or (0, offset)
     ends = [scale * x + offset for x in (lo, hi)]
     if mode in ("DOWN", "UP"):
         if min(ends) < 0 < max(ends):
@@ -142,16 +140,16 @@ def _irrational(scale: Number, offset: Number, mode: str, lo: int, hi: int) -> S
     return None
 
 
-def _pivot(scale: Number, offset: Number) -> tuple[int, Fraction] | tuple[None, None]:
-    """The integer x at which scale * x + offset is rational, and that value."""
+def _pivot(scale: Number, offset: Number) -> tuple[int, Number] | None:
+    """The integer x at which scale * x + offset is rational, and that value; None where there is none."""
     if not isinstance(offset, Surd):
         return 0, offset
     if not isinstance(scale, Surd):
-        return None, None
+        return None
     radicand, coefficient = next((r, s) for r, s in scale.terms.items() if r != 1)
     x = -offset.terms.get(radicand, Fraction(0)) / coefficient
     value = scale * x + offset
-    return (int(x), value) if x.denominator == 1 and isinstance(value, Fraction) else (None, None)
+    return (int(x), value) if x.denominator == 1 and isinstance(value, Fraction) else None
 
 
 def _ends(x: Number, bits: int) -> tuple[Fraction, Fraction]:

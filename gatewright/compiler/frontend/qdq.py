@@ -6,6 +6,7 @@ quantised tensors is what it says: dequantise, operate, quantise.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import broadcast
 from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Quantised, Value, unsupported
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, Surd, elementwise, exacts, inverse
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, Surd, elementwise, exacts, inverse, times
 
 DOMAIN = "com.microsoft"
 
@@ -84,7 +85,7 @@ def dequantize_linear(b: Builder, node: Node, inputs: list[Any]) -> Value:
     s = parameter(node, scale, x, axis, "scale")
     z = ex.ZERO if not rest or rest[0] is None else parameter(node, rest[0], x, axis, "zero point")
     if isinstance(x, Const):
-        return Const(np.asarray((x.value - z) * s, object))
+        return Const(times(elementwise(operator.sub, x.value, z), s))
     return Data(ex.affine(x.expr, s, np.asarray(-s * z, object)), broadcast(node, x.shape, s.shape, z.shape), x.batched)
 
 

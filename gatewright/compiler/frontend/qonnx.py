@@ -15,7 +15,7 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard import aligned, broadcast
 from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Quantised, Value, unsupported
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Surd, elementwise, exacts, inverse
+from gatewright.ir.exact import ROUND_NUMBER, Exacts, Number, Surd, elementwise, exacts, inverse, plus, times
 from gatewright.ir.fixed import MAX_WIDTH
 from gatewright.ir.ops import Thresholds
 
@@ -50,7 +50,7 @@ def quant(b: Builder, node: Node, inputs: list[Any]) -> Value:
     lo, hi = code_range(bits, signed, narrow)
     offset = np.asarray(-scale * zero, object)
     if isinstance(x, Const):
-        return Const(np.asarray(quantise_constant(x.value, scale, zero, lo, hi, mode) * scale + offset, object))
+        return Const(plus(times(quantise_constant(x.value, scale, zero, lo, hi, mode), scale), offset))
     shape = broadcast(node, x.shape, scale.shape, zero.shape)
     grid = ex.affine(x.expr, elementwise(inverse, scale), zero)
     codes = ex.Round(ex.Clip(grid, exacts(lo), exacts(hi)), mode)
@@ -70,16 +70,14 @@ def quantised(b: Builder, node: Node, codes: ex.Expr, shape: tuple[int, ...], ba
 
 
 def quantise_constant(x: Exacts, scale: Exacts, zero: Exacts, lo: int, hi: int, mode: str) -> Exacts:
-    """The codes of constants: object array of Fraction. Weights repeat, so each different value is rounded once."""
+    """The codes of constants: object array of Fraction, one object per code."""
     rounding: Callable[[Number], int] = ROUND_NUMBER[mode]
-    done: dict[tuple[Any, Any, Any], Fraction] = {}
+    codes: dict[int, Fraction] = {}
 
     def code(v: Number, s: Number, z: Number) -> Fraction:
-        key = (v, s, z)
-        if key not in done:
-            y = v / s + z
-            done[key] = Fraction(lo if y <= lo else hi if y >= hi else rounding(y))
-        return done[key]
+        y = v / s + z
+        c = lo if y <= lo else hi if y >= hi else rounding(y)
+        return codes.setdefault(c, Fraction(c))
 
     return elementwise(code, x, scale, zero)
 

@@ -149,47 +149,72 @@ def rounded_lines(f: ex.Expr, groups: Groups, x: FixedArray) -> Lines | None:
     Half-to-even with ties that go both ways is no line, but half the sum of two, rounded half to even: one that sends its
     ties up and one that sends them down.
     """
-    parts = rounded_affine(f)
+    parts = RoundedAffine.of(f)
     if parts is None:
         return None
-    scale, offset, mode, low, high = parts
-    at = [tuple(None if v is None else np.broadcast_to(v, groups.shape)[i] for v in (scale, offset, low, high))
-          for i in groups.index]
-    for modes in ((mode,), ("HALF_CEIL", "HALF_FLOOR")) if mode == "ROUND" else ((mode,),):
-        found = [_lines([stair(s, o, m, lo, hi) for (s, o, _, _), lo, hi in zip(at, groups.lo, groups.hi, strict=True)],
-                        [e[2:] for e in at], groups, x) for m in modes]
-        if len(found) == 1 and found[0]:
-            return found[0]
-        if len(found) == 2 and found[0] and found[1]:
-            return _mean(found[0], found[1], x.common.width * sum(groups.count))
-    return None
+    found = one_line_each(parts.stairs(groups, parts.mode), groups, x)
+    if found or parts.mode != "ROUND":
+        return found
+    up, down = (one_line_each(parts.stairs(groups, mode), groups, x) for mode in ("HALF_CEIL", "HALF_FLOOR"))
+    return mean(up, down, groups, x) if up and down else None
 
 
-def rounded_affine(f: ex.Expr) -> tuple[Exacts, Exacts, str, Exacts | None, Exacts | None] | None:
-    """(scale, offset, mode, lo, hi) of clip(round(scale * Leaf + offset), lo, hi)."""
-    lo, hi = (f.lo, f.hi) if isinstance(f, ex.Clip) else (None, None)
-    inner = f.x if isinstance(f, ex.Clip) else f
-    mode = inner.mode if isinstance(inner, ex.Round) else "FLOOR"
-    body = inner.x if isinstance(inner, ex.Round) else inner
-    if not ex.integers(lo) or not ex.integers(hi):
-        return None
-    if isinstance(body, ex.Leaf):
-        return ex.ONE, ex.ZERO, mode, lo, hi
-    if not isinstance(body, ex.Affine) or len(body.terms) > 1 or not all(isinstance(t, ex.Leaf) for t, _ in body.terms):
-        return None
-    return body.terms[0][1] if body.terms else ex.ZERO, body.offset, mode, lo, hi
+@dataclass(frozen=True)
+class RoundedAffine:
+    """clip(round(scale * Leaf + offset), lo, hi)"""
 
+    scale: Exacts
+    offset: Exacts
+    mode: str
+    lo: Exacts | None
+    hi: Exacts | None
 
-def _lines(stairs: list[Stair | None], limits: list[Any], groups: Groups, x: FixedArray) -> Lines | None:
-    """One line per group, clipped to the values that the group reaches within its limits."""
-    lines, ends = [], []
-    for f, (least, most), lo, hi in zip(stairs, limits, groups.lo, groups.hi, strict=True):
-        if f is None:
+    @staticmethod
+    def of(f: ex.Expr) -> RoundedAffine | None:
+        """None where the expression is something else."""
+        lo, hi = (f.lo, f.hi) if isinstance(f, ex.Clip) else (None, None)
+        inner = f.x if isinstance(f, ex.Clip) else f
+        mode = inner.mode if isinstance(inner, ex.Round) else "FLOOR"
+        body = inner.x if isinstance(inner, ex.Round) else inner
+        if not ex.integers(lo) or not ex.integers(hi):
             return None
-        reached = sorted((f.at(lo), f.at(hi)))
-        for bound, limit in ((least, max), (most, min)):
-            reached = reached if bound is None else [limit(v, int(bound)) for v in reached]
-        line = narrowest(f, lo, hi, *reached)
+        if isinstance(body, ex.Leaf):
+            return RoundedAffine(ex.ONE, ex.ZERO, mode, lo, hi)
+        if not isinstance(body, ex.Affine) or len(body.terms) > 1 or not all(isinstance(t, ex.Leaf) for t, _ in body.terms):
+            return None
+        return RoundedAffine(body.terms[0][1] if body.terms else ex.ZERO, body.offset, mode, lo, hi)
+
+    def stairs(self, groups: Groups, mode: str) -> list[Limited | None]:
+        """The function of every group, rounded by `mode`; None where that is no stair."""
+        found = []
+        for index, lo, hi in zip(groups.index, groups.lo, groups.hi, strict=True):
+            scale, offset = (np.broadcast_to(a, groups.shape)[index] for a in (self.scale, self.offset))
+            ends = [None if a is None else int(np.broadcast_to(a, groups.shape)[index]) for a in (self.lo, self.hi)]
+            own = stair(scale, offset, mode, lo, hi)
+            found.append(Limited(own, ends[0], ends[1]) if own else None)
+        return found
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A stair, clipped."""
+
+    stair: Stair
+    lo: int | None
+    hi: int | None
+
+    def __call__(self, x: int) -> int:
+        y = self.stair.at(x)
+        y = y if self.lo is None else max(y, self.lo)
+        return y if self.hi is None else min(y, self.hi)
+
+
+def one_line_each(stairs: list[Limited | None], groups: Groups, x: FixedArray) -> Lines | None:
+    """A line for every group, clipped to the values that it reaches."""
+    lines, ends = [], []
+    for f, lo, hi in zip(stairs, groups.lo, groups.hi, strict=True):
+        reached = sorted((f(lo), f(hi))) if f else []
+        line = narrowest(f.stair, lo, hi, *reached) if f else None
         if line is None:
             return None
         lines.append(line)
@@ -229,16 +254,15 @@ def line_width(line: Line, x: FixedArray) -> int:
     return bits_for(min(*ends, -1), max(*ends, 1 << line.shift))
 
 
-def _mean(up: Lines, down: Lines, adder: int) -> Lines:
+def mean(up: Lines, down: Lines, groups: Groups, x: FixedArray) -> Lines:
     """Half the sum of two results, rounded half to even; it stays between them."""
-    shifted = [replace(f, operands=tuple(k + len(up.forms) if k else 0 for k in f.operands)) for f in down.forms]
-    total = added(len(up.forms), len(up.forms) + len(shifted))
+    last = len(up.forms)
+    moved = [replace(f, operands=tuple(k + last if k else 0 for k in f.operands)) for f in down.forms]
     one, zero = np.ones((), np.int64), np.zeros((), np.int64)
-    lo, hi = up.forms[-1].attributes["lo"], up.forms[-1].attributes["hi"]
-    lo = np.minimum(lo, down.forms[-1].attributes["lo"])
-    half = Form(Requant, {"mul": one, "add": zero, "shift": one, "rounding": "ROUND", "lo": lo, "hi": hi,
-                          "overflow": SATURATE}, (len(up.forms) + len(shifted) + 1,))
-    return Lines([*up.forms, *shifted, total, half], up.cost + down.cost + 2 * adder)
+    half = Form(Requant, {"mul": one, "add": zero, "shift": one, "rounding": "ROUND", "lo": down.forms[-1].attributes["lo"],
+                          "hi": up.forms[-1].attributes["hi"], "overflow": SATURATE}, (last + len(moved) + 1,))
+    return Lines([*up.forms, *moved, added(last, last + len(moved)), half],
+                 up.cost + down.cost + 2 * x.common.width * sum(groups.count))
 
 
 def lines_through(steps: list[Steps], groups: Groups, width: int) -> Lines | None:
@@ -327,8 +351,10 @@ class Groups:
                       [size * int(n) for n in np.bincount(flat)])
 
     def functions(self, f: ex.Expr) -> list[Callable[[int], int]]:
-        """The function of every group."""
-        return [ex.scalar(f, i, self.shape) for i in self.index]
+        """The function of every group; stairs are faster than exact numbers."""
+        parts = RoundedAffine.of(f)
+        stairs = parts.stairs(self, parts.mode) if parts else [None] * len(self.index)
+        return [own or ex.scalar(f, i, self.shape) for own, i in zip(stairs, self.index, strict=True)]
 
     def spread(self, values: Any) -> Ints:
         """Values per group (first axis) as an array of `shape`; of shape () where all elements have the same."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
-from gatewright.compiler.passes.fit import MAX_TABLE, fit, rounded_affine
+from gatewright.compiler.passes.fit import MAX_TABLE, RoundedAffine, fit
 from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
@@ -278,18 +278,17 @@ class Realiser:
         f = ex.simplify(f, [(exacts(low), exacts(high))])
         if isinstance(f, ex.Leaf):
             return source
-        parts = rounded_affine(f)
+        parts = RoundedAffine.of(f)
         if parts:
-            scale, offset, mode, lo, hi = parts
+            scale, offset, mode, lo, hi = parts.scale, parts.offset, parts.mode, parts.lo, parts.hi
             if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset):
                 reach = ex.bounds(f, [(exacts(source.type.lo), exacts(source.type.hi))])
                 ends = [as_integers(reach[k] if b is None else b) for k, b in enumerate((lo, hi))]
                 return self.requant(source, scale, offset, mode, ends[0].min() if lo is None else ends[0],
                                     ends[1].max() if hi is None else ends[1], SATURATE)
-            turns = mode in ("DOWN", "UP") and (high - low).max() >= SMALL_TABLE
-            at = zero(scale, offset, low, high) if turns else None
-        else:
-            at = bend(f, low, high) if not ex.functions(f) and (high - low).max() >= SMALL_TABLE else None
+        at: Exacts | int | None = None
+        if (high - low).max() >= SMALL_TABLE and not ex.functions(f):
+            at = bend(f, low, high) if parts is None else zero(scale, offset, low, high) if mode in ("DOWN", "UP") else None
         if at is not None:
             return self.split(source, f, low, high, np.asarray(at, np.int64))
         results = [source]

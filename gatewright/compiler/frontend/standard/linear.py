@@ -15,7 +15,7 @@ from gatewright.compiler.frontend.values import (
     unsupported,
 )
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, exacts, unit
+from gatewright.ir.exact import Exacts, exacts, over, times, unit
 from gatewright.ir.ops import Dense
 
 
@@ -26,10 +26,10 @@ def dense(b: Builder, node: Node, x: Data, w: Exacts) -> Data:
     leading = tuple(range(len(x.shape) - 1))
     op, s, o = b.uniform(x, leading, name + ".x", node.name) if leading else b.integer(x, name + ".x", node.name)
     rows = np.broadcast_to(s, x.shape)[(0,) * len(leading)] if s.shape else s
-    weights = np.asarray((rows[:, None] if rows.shape else rows) * w, object)
+    weights = times(rows[:, None] if rows.shape else rows, w)
     scale = column_units(weights, node)
-    integer_constant(np.asarray(w / column_units(w, node), object), "its weights", node.name)  # refuses float weights
-    integers = integer_constant(np.asarray(weights / scale, object), "its weights, with its operand's scales,", node.name,
+    integer_constant(over(w, column_units(w, node)), "its weights", node.name)  # refuses float weights
+    integers = integer_constant(over(weights, scale), "its weights, with its operand's scales,", node.name,
                                 MAX_SCALED_BITS)
     offset = np.asarray(np.broadcast_to(o, x.shape) @ w, object) if (o != 0).any() else ex.ZERO
     bias = np.zeros(w.shape[1], np.int64)

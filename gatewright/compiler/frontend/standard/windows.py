@@ -24,7 +24,7 @@ from gatewright.compiler.frontend.values import (
     unsupported,
 )
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Surd, elementwise, exacts
+from gatewright.ir.exact import Exacts, Surd, elementwise, exacts, over, times
 from gatewright.ir.ops import Combine, Conv, ExtremePool, ReduceExtreme, SumPool
 from gatewright.ir.windows import Window
 
@@ -112,11 +112,11 @@ def convolution(b: Builder, node: Node, x: Data, w: Exacts, window: Window, grou
     rank = len(x.shape)
     op, s, o = b.uniform(x, tuple(range(1, rank)), node.outputs[0] + ".x", node.name)
     out = len(w)
-    weights = np.asarray(w * by_group(cut(s, rank, tuple(range(1, rank))), x.shape[0], out, groups, w.ndim), object)
+    weights = times(w, by_group(cut(s, rank, tuple(range(1, rank))), x.shape[0], out, groups, w.ndim))
     scale = column_units(weights.reshape(out, -1).T, node)
     own = column_units(w.reshape(out, -1).T, node)
-    integer_constant(np.asarray(w / per_channel(own, w.ndim), object), "its weights", node.name)  # refuses float weights
-    integers = integer_constant(np.asarray(weights / per_channel(scale, w.ndim), object),
+    integer_constant(over(w, per_channel(own, w.ndim)), "its weights", node.name)  # refuses float weights
+    integers = integer_constant(over(weights, per_channel(scale, w.ndim)),
                                 "its weights, with its operand's scales,", node.name, MAX_SCALED_BITS)
     scale = per_channel(scale, rank) if scale.size > 1 else scale.reshape(())
     offset, fill = ex.ZERO, 0
