@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import UserError
+from gatewright.ir.uniform import compact, spread
 
 Exacts = NDArray[Any]
 """An object array whose elements are `Fraction` or `Surd` (values of real functions: or `Enclosed`)."""
@@ -312,7 +313,8 @@ def elementwise(function: Callable[..., Any], *arrays: Any) -> Exacts:
 
     Exact numbers are slow and networks repeat them: what meets the same objects again is not computed again.
     """
-    broadcast = np.broadcast_arrays(*[np.asarray(a, object) for a in arrays])
+    whole = np.broadcast_arrays(*[np.asarray(a, object) for a in arrays])
+    broadcast = compact(*whole)
     out = np.empty(broadcast[0].shape, object)
     known: dict[Any, Any] = {}
     values = []
@@ -322,7 +324,7 @@ def elementwise(function: Callable[..., Any], *arrays: Any) -> Exacts:
             known[key] = function(*v)
         values.append(known[key])
     out.reshape(-1)[:] = values
-    return out
+    return spread(out, whole[0].shape)
 
 
 def times(a: Exacts, b: Exacts) -> Exacts:

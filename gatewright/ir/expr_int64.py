@@ -21,6 +21,10 @@ ROOT_BITS = 40
 """Binary digits of the intervals around irrational constants; of 2**20 results about one is left to exact numbers."""
 
 
+SMALL = 1 << 10
+"""Elements up to which an array is worth a look at its values."""
+
+
 class _DeclinedError(Exception):
     """The expression is beyond integers."""
 
@@ -94,17 +98,30 @@ def _array(values: Any, *of: Whole) -> Whole:
     return np.asarray(values, object if any(a.dtype == object for a in of) else np.int64)
 
 
+def _all(a: Whole, value: int) -> bool:
+    """Whether a constant, or a small array, has this value everywhere: then a pass over a large one is saved."""
+    return a.size <= SMALL and bool((a == value).all())
+
+
 def _times(a: Whole, b: Whole) -> Whole:
+    if _all(b, 1) and b.ndim == 0:
+        return a
     a, b = _fitting(_largest(a) * _largest(b), a, b)
     return _array(a * b, a, b)
 
 
 def _plus(a: Whole, b: Whole) -> Whole:
+    for x, y in ((a, b), (b, a)):
+        if _all(y, 0) and y.ndim == 0:
+            return x
     a, b = _fitting(_largest(a) + _largest(b), a, b)
     return _array(a + b, a, b)
 
 
 def _over(a: Whole, b: Whole) -> Whole:
+    """floor(a / b), b > 0; by a shift where b is a power of two, which is much faster."""
+    if a.dtype == b.dtype == np.int64 and b.size <= SMALL and not (b & (b - 1)).any():
+        return _array(a >> np.bitwise_count(b - 1).astype(np.int64), a)
     return _array(a // b, a, b)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,19 @@ class FixedArray:
     def full(shape: tuple[int, ...], element: Fixed) -> FixedArray:
         lo, hi = (np.broadcast_to(np.int64(b), shape) for b in (element.lo, element.hi))
         return FixedArray(lo, hi, element.frac)
+
+    def cut(self, lo: NDArray[Any], hi: NDArray[Any]) -> FixedArray:
+        """This type within other bounds of its shape (int64, or Python integers)."""
+        own_lo, own_hi, lo, hi = compact(self.lo, self.hi, lo, hi)
+        lo, hi = (spread(np.asarray(b, object).astype(np.int64), self.shape)
+                  for b in (np.maximum(own_lo, lo), np.minimum(own_hi, hi)))
+        return FixedArray(lo, hi, self.frac)
+
+    @property
+    def compact(self) -> FixedArray:
+        """With length 1 along every axis on which the bounds repeat."""
+        lo, hi = compact(self.lo, self.hi)
+        return FixedArray(lo, hi, self.frac)
 
     @property
     def shape(self) -> tuple[int, ...]:

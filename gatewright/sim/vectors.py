@@ -41,8 +41,8 @@ def corner_vectors(lo: Ints, hi: Ints, limit: int = 256) -> Ints:
     for vectors, extreme in zip(one_hot, (hi, lo), strict=True):
         vectors[np.arange(hot.size), hot] = extreme[hot]
     vectors = np.concatenate([np.stack(common), *one_hot])
-    _, first = np.unique(vectors, axis=0, return_index=True)
-    return vectors[np.sort(first)]
+    first = {v.tobytes(): k for k, v in reversed(list(enumerate(vectors)))}
+    return vectors[sorted(first.values())]
 
 
 def random_vectors(lo: Ints, hi: Ints, n: int, seed: int) -> Ints:

@@ -25,7 +25,6 @@ from gatewright.compiler.frontend.values import (
     Quantised,
     Value,
     cast_expr,
-    exact_ends,
     single_leaf,
 )
 from gatewright.errors import UserError
@@ -34,6 +33,7 @@ from gatewright.ir.exact import Exacts, Surd, exacts, inverse
 from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Cast, Fixed, FixedArray, bits_for
 from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
+from gatewright.ir.ops.region import exact_ends
 
 CUT, KEEP = "cut", "keep"
 """What to do with a Softmax at the very end."""

@@ -17,6 +17,7 @@ from gatewright.ir.exact import Exacts, Number, Surd, abs_, as_integers, element
 from gatewright.ir.fixed import MAX_WIDTH, Cast, FixedArray, Ints
 from gatewright.ir.graph import Encoding, Graph, Meaning, Op, Output, typed
 from gatewright.ir.ops import Combine, Input, Region, Reshape, Take, Transpose
+from gatewright.ir.ops.region import exact_ends
 from gatewright.ir.ops.shape import Move, taken
 from gatewright.ir.uniform import compact
 
@@ -381,12 +382,6 @@ class Builder:
 
     def graph(self, outputs: Sequence[Output]) -> Graph:
         return Graph(self.name, tuple(self.ops), tuple(outputs), self.meanings)
-
-
-def exact_ends(t: FixedArray) -> tuple[Exacts, Exacts]:
-    """The bounds of a type as exact numbers; elements that repeat are there once."""
-    lo, hi = compact(t.lo, t.hi)
-    return exacts(lo), exacts(hi)
 
 
 def rounds(expr: ex.Expr) -> bool:

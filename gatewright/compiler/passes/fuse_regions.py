@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import exacts
-from gatewright.ir.fixed import FixedArray
 from gatewright.ir.graph import Graph, Op, rename_inputs, typed
 from gatewright.ir.ops import Region
+from gatewright.ir.ops.region import exact_ends
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,7 @@ def substituted(op: Region, inner: Region, operands: list[str], current: dict[st
     inside = ex.substitute(inner.expr, {k: leaf[n] for k, n in enumerate(inner.inputs)})
     whole = ex.substitute(op.expr, {k: inside if n == inner.name else leaf[n] for k, n in enumerate(op.inputs)})
     sources = [current[n] for n in operands]
-    simple = ex.simplify(whole, [(exacts(s.type.lo), exacts(s.type.hi)) for s in sources])
+    simple = ex.simplify(whole, [exact_ends(s.type) for s in sources])
     new = typed(Region, op.name, sources, op.node, op.type.frac, expr=simple, shape=op.shape)
     assert isinstance(new, Region)
-    both = FixedArray(np.maximum(new.type.lo, op.type.lo), np.minimum(new.type.hi, op.type.hi), op.type.frac)
-    return replace(new, type=both)
+    return replace(new, type=new.type.cut(op.type.lo, op.type.hi))

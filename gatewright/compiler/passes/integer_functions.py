@@ -22,11 +22,13 @@ from gatewright.compiler.passes.fit import MAX_TABLE, RoundedAffine, fit
 from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse
-from gatewright.ir.fixed import MAX_WIDTH, FixedArray, Ints
+from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, larger, over
+from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.graph import Graph, Op, typed
 from gatewright.ir.ops import Combine, Divide, Multiply, Region, Requant, Select, Thresholds
 from gatewright.ir.ops.function import SATURATE, WRAP
+from gatewright.ir.ops.region import exact_ends
+from gatewright.ir.uniform import compact
 
 SMALL_TABLE = 1 << 6
 """A function of so few codes is one look-up table a bit."""
@@ -60,15 +62,13 @@ class Realiser:
 
     def __post_init__(self) -> None:
         self.ops: list[Op] = []
-        self.ranges = [(exacts(o.type.lo), exacts(o.type.hi)) for o in self.operands]
+        self.ranges = [exact_ends(o.type) for o in self.operands]
 
     def run(self) -> list[Op]:
         last = self.tensor(self.region.expr)
         if not self.ops or last.type.shape != self.region.shape:  # the identity of a tensor, or one to be broadcast
             last = self.emit(Combine, [last], scales=(np.ones(self.region.shape, np.int64),), offset=np.zeros((), np.int64))
-        final = replace(last, name=self.region.name, type=FixedArray(
-            np.maximum(last.type.lo, self.region.type.lo), np.minimum(last.type.hi, self.region.type.hi),
-            self.region.type.frac))
+        final = replace(last, name=self.region.name, type=last.type.cut(self.region.type.lo, self.region.type.hi))
         return [*self.ops[:-1], final]
 
     def emit(self, op_class: type[Op], operands: list[Op], **attributes: Any) -> Op:
@@ -251,7 +251,7 @@ class Realiser:
         step = ex.units([s for _, s in parts])
         if any(u is None for u in step.reshape(-1)):
             raise self.no_unit()
-        scales = tuple(as_integers(np.asarray(s / step, object)) for _, s in parts)
+        scales = tuple(as_integers(over(s, step)) for _, s in parts)
         widest = max(int(abs(v)).bit_length() for s in scales for v in s.reshape(-1))
         if widest > MAX_WIDTH - 20:
             raise UserError(f"it adds tensors whose scales need a common unit with {widest}-bit factors",
@@ -274,7 +274,7 @@ class Realiser:
 
     def function(self, source: Op, f: ex.Expr, within: tuple[Ints, Ints] | None = None) -> Op:
         """A function of one tensor (Leaf(0)) in its cheapest form; `within` bounds of the tensor where only they matter."""
-        low, high = within or (source.type.lo, source.type.hi)
+        low, high = within or compact(source.type.lo, source.type.hi)
         f = ex.simplify(f, [(exacts(low), exacts(high))])
         if isinstance(f, ex.Leaf):
             return source
@@ -282,7 +282,7 @@ class Realiser:
         if parts:
             scale, offset, mode, lo, hi = parts.scale, parts.offset, parts.mode, parts.lo, parts.hi
             if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset):
-                reach = ex.bounds(f, [(exacts(source.type.lo), exacts(source.type.hi))])
+                reach = ex.bounds(f, [exact_ends(source.type)])
                 ends = [as_integers(reach[k] if b is None else b) for k, b in enumerate((lo, hi))]
                 return self.requant(source, scale, offset, mode, ends[0].min() if lo is None else ends[0],
                                     ends[1].max() if hi is None else ends[1], SATURATE)
@@ -319,8 +319,8 @@ class Realiser:
     def narrow(self, source: Op, scale: Exacts, offset: Exacts) -> bool:
         """Whether scale * x + offset can be computed before it is rounded: MAX_WIDTH bits, fraction and guard included."""
         mul, add, shift = over_power_of_two(scale, offset)
-        reach = np.maximum(abs(exacts(source.type.lo)), abs(exacts(source.type.hi)))
-        return bool(np.all(abs(mul) * reach + abs(add) + (1 << shift) < 1 << MAX_WIDTH - 1))
+        lo, hi = exact_ends(source.type)
+        return bool(np.all(abs(mul) * larger(-lo, hi) + abs(add) + (1 << shift) < 1 << MAX_WIDTH - 1))
 
     def shape(self, source: Op, f: ex.Expr) -> tuple[int, ...]:
         shapes = [source.type.shape]

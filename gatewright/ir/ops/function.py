@@ -13,7 +13,7 @@ import numpy as np
 
 from gatewright.ir.exact import ROUND_NUMBER
 from gatewright.ir.fixed import FixedArray, Ints
-from gatewright.ir.graph import OBJECT, Codes, Op, as_python, refuse_wide
+from gatewright.ir.graph import OBJECT, Codes, Op, as_python, element_by_element, refuse_wide
 from gatewright.ir.ops.linear import with_samples
 
 SATURATE, WRAP = "SAT", "WRAP"
@@ -70,6 +70,7 @@ class Requant(Op):
         lo, hi = (round_shift(v.astype(np.int64), shift.astype(np.int64), self.rounding) for v in (lo, hi))
         return lo.astype(object), hi.astype(object)
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         span = np.asarray(self.hi - self.lo)
         if self.rounding not in ROUND_NUMBER or (self.shift < 0).any() or (span < 0).any() or (
@@ -122,6 +123,7 @@ class Thresholds(Op):
     def _count(self, x: OBJECT | Codes) -> OBJECT:
         return np.asarray(((x * self.sign)[..., None] >= self.levels).sum(axis=-1), object) + as_python(self.base)
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         if (np.abs(self.sign) != 1).any() or (np.diff(self.levels) < 0).any():
             raise ValueError("a sign that is not 1 or -1, or levels that do not ascend")
@@ -150,6 +152,7 @@ class Table(Op):
     values: Ints
     kind = "table"
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         x, = types
         if (x.lo < self.first).any() or (x.hi >= self.first + self.values.shape[-1]).any():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.ir.fixed import FixedArray, Ints
-from gatewright.ir.graph import OBJECT, Codes, Op, as_python
+from gatewright.ir.graph import OBJECT, Codes, Op, as_python, element_by_element
 
 EXACT_FLOAT64 = 1 << 53
 
@@ -74,6 +74,7 @@ class Combine(Op):
     offset: Ints
     kind = "combine"
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         lo = hi = as_python(self.offset)
         for scale, x in zip(self.scales, types, strict=True):
@@ -95,6 +96,7 @@ class Multiply(Op):
 
     kind = "multiply"
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         a, b = types
         ends = [as_python(x) * as_python(y) for x in (a.lo, a.hi) for y in (b.lo, b.hi)]

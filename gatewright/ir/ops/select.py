@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatewright.ir.fixed import FixedArray
-from gatewright.ir.graph import OBJECT, Codes, Op, as_python
+from gatewright.ir.graph import OBJECT, Codes, Op, as_python, element_by_element
 from gatewright.ir.ops.linear import with_samples
 
 
@@ -17,6 +17,7 @@ class Select(Op):
 
     kind = "select"
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         condition, a, b = types
         if (condition.lo < 0).any() or (condition.hi > 1).any():
@@ -37,6 +38,7 @@ class Extremum(Op):
     largest: int
     kind = "extremum"
 
+    @element_by_element
     def bounds(self, types: list[FixedArray]) -> tuple[OBJECT, OBJECT]:
         a, b = types
         return as_python(np.asarray(self.choice(a.lo, b.lo))), as_python(np.asarray(self.choice(a.hi, b.hi)))

@@ -18,7 +18,6 @@ from gatewright.compiler.frontend.values import (
     Handler,
     Quantised,
     Value,
-    exact_ends,
     single_leaf,
     unsupported,
 )
@@ -27,6 +26,7 @@ from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, Enclosed, Exacts, Surd, elementwise, exacts, inverse, sqrt
 from gatewright.ir.graph import Op
 from gatewright.ir.ops import Multiply
+from gatewright.ir.ops.region import exact_ends
 from gatewright.ir.reals import FUNCTIONS
 
 MAX_TABLE = 1 << 12
