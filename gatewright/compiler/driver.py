@@ -18,6 +18,7 @@ from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
 from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.lower import lower
+from gatewright.compiler.lower.size import check_size
 from gatewright.compiler.options import Options
 from gatewright.compiler.passes.absorb_bias import AbsorbBias
 from gatewright.compiler.passes.base import GraphPass
@@ -95,6 +96,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
             dump(step, show_graph(ir) if isinstance(ir, Graph) else show_netlist(ir))
 
     imported, graph, correspondence, checker = exact_graph(path, options, say)
+    check_size(graph)
     netlist, rows = lower(graph, 3 if part.adds_three else 2, options.effort)
     correspondence = correspondence.lowered(rows)
     netlists.verify(netlist)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gatewright.compiler.driver import compile_model
+from gatewright.compiler.driver import compile_model, exact_graph
 from gatewright.compiler.frontend.importer import handler_of
 from gatewright.compiler.frontend.onnx_file import Model, Node, load
 from gatewright.compiler.options import Options
@@ -53,9 +53,17 @@ def inspect_model(path: Path, options: Options) -> Inspection:
     try:
         compiled = compile_model(path, options)
     except UserError as error:
-        rows = tuple(_row(n, "" if handler_of(n) else "not supported") for n in model.nodes)
-        return Inspection(str(path), rows, (), str(error))
+        return Inspection(str(path), _refused(path, options, model), (), str(error))
     return Inspection(str(path), _rows(model, compiled.graph, compiled.imported.logits), compiled.notes, None)
+
+
+def _refused(path: Path, options: Options, model: Model) -> tuple[dict[str, Any], ...]:
+    """The rows of a model that has no hardware: it may have an exact graph."""
+    try:
+        imported, graph, _, _ = exact_graph(path, options)
+    except UserError:
+        return tuple(_row(n, "" if handler_of(n) else "not supported") for n in model.nodes)
+    return _rows(model, graph, imported.logits)
 
 
 def inspect_project(path: Path) -> Inspection:

@@ -10,6 +10,12 @@ from gatewright.ir.fixed import Ints
 Bools = NDArray[np.bool_]
 
 
+def digit_count(weight: Ints) -> Ints:
+    """How many digits each weight takes."""
+    half = np.abs(weight) >> 1
+    return np.asarray(np.bitwise_count(half ^ (np.abs(weight) + half)), np.int64)
+
+
 def signed_digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, Ints, Ints, Bools]:
     """(out, row, shift, negative) of every non-zero weight's digits, in the order of out, row and shift.
 
