@@ -108,11 +108,39 @@ def add(terms: Sequence[tuple[Expr, Exacts]], offset: Exacts = ZERO) -> Expr:
     return Affine(kept, offset)
 
 
+def parts(expr: Expr, whole: tuple[type[Expr], ...] = ()) -> list[Expr]:
+    """Every different node of the expression, operands first; not what lies inside nodes of the kinds `whole`."""
+    found: dict[int, Expr] = {}
+    waiting = [(expr, False)]
+    while waiting:
+        e, ready = waiting.pop()
+        if ready:
+            found[id(e)] = e
+        elif id(e) not in found:
+            waiting.append((e, True))
+            if not isinstance(e, whole):
+                waiting += [(x, False) for x in children(e)]
+    return list(found.values())
+
+
+def fold(expr: Expr, of: Callable[[Expr, list[Any]], Any], whole: tuple[type[Expr], ...] = ()) -> Any:
+    """`of(node, what it gave for the operands)`, from the leaves up; parts that occur often are visited once. Nodes of the
+    kinds `whole` count as leaves."""
+    done: dict[int, Any] = {}
+    for e in parts(expr, whole):
+        done[id(e)] = of(e, [] if isinstance(e, whole) else [done[id(x)] for x in children(e)])
+    return done[id(expr)]
+
+
+def depth(expr: Expr) -> int:
+    """Nodes on the longest way to a leaf."""
+    longest: int = fold(expr, lambda e, inner: 1 + max(inner, default=0))
+    return longest
+
+
 def leaves(expr: Expr) -> set[int]:
     """The indices of the inputs that the expression reads."""
-    if isinstance(expr, Leaf):
-        return {expr.index}
-    return set().union(*(leaves(x) for x in children(expr)))
+    return {e.index for e in parts(expr) if isinstance(e, Leaf)}
 
 
 def children(expr: Expr) -> list[Expr]:
@@ -125,12 +153,11 @@ def children(expr: Expr) -> list[Expr]:
 
 def functions(expr: Expr) -> set[str]:
     """The names of the real functions in it."""
-    own = {expr.name} if isinstance(expr, Func) else set()
-    return own.union(*(functions(x) for x in children(expr)))
+    return {e.name for e in parts(expr) if isinstance(e, Func)}
 
 
 def has_product(expr: Expr) -> bool:
-    return isinstance(expr, Product) or any(has_product(x) for x in children(expr))
+    return any(isinstance(e, Product) for e in parts(expr))
 
 
 def transform(expr: Expr, array: Callable[[Exacts], Exacts], leaf: Callable[[Leaf], Expr]) -> Expr:
@@ -216,22 +243,21 @@ def scalar(expr: Expr, index: tuple[int, ...], shape: tuple[int, ...]) -> Callab
     """The one-input expression at one element of a region of `shape`, as a function of a Python integer."""
     picked = element(expr, index, shape)
 
-    def at(e: Expr, x: int) -> Real:
-        if isinstance(e, Leaf):
-            return Fraction(x)
+    def value(e: Expr, inner: list[Real]) -> Real:
         if isinstance(e, Affine):
-            return sum((at(y, x) * _item(s) for y, s in e.terms), _item(e.offset))
+            return sum((v * _item(s) for v, (_, s) in zip(inner, e.terms, strict=True)), _item(e.offset))
         if isinstance(e, Product):
-            return at(e.x, x) * at(e.y, x)
+            return inner[0] * inner[1]
         if isinstance(e, Func):
-            return FUNCTIONS[e.name](at(e.x, x))
+            return FUNCTIONS[e.name](inner[0])
         if isinstance(e, Clip):
-            v = at(e.x, x)
+            v = inner[0]
             v = v if e.lo is None or v >= _item(e.lo) else _item(e.lo)
             return v if e.hi is None or v <= _item(e.hi) else _item(e.hi)
-        return Fraction(ROUND_NUMBER[e.mode](at(e.x, x)))
+        assert isinstance(e, Round)
+        return Fraction(ROUND_NUMBER[e.mode](inner[0]))
 
-    return lambda x: math.floor(at(picked, x))
+    return lambda x: math.floor(fold(picked, lambda e, inner: Fraction(x) if isinstance(e, Leaf) else value(e, inner)))
 
 
 def _item(a: Any) -> Number:
@@ -292,35 +318,44 @@ def integers(a: Exacts | None) -> bool:
 
 def is_integer(expr: Expr) -> bool:
     """True where the expression is an integer for all integer inputs, as far as its structure shows."""
-    if isinstance(expr, Affine):
-        return integers(expr.offset) and all(integers(s) and is_integer(x) for x, s in expr.terms)
-    if isinstance(expr, Clip):
-        return is_integer(expr.x) and integers(expr.lo) and integers(expr.hi)
-    if isinstance(expr, Product):
-        return is_integer(expr.x) and is_integer(expr.y)
-    return not isinstance(expr, Func)
+    return holds(expr, Leaf, Round)
+
+
+def holds(expr: Expr, *integer: type[Expr]) -> bool:
+    """Whether the expression is an integer where nodes of the kinds `integer` are."""
+    def of(e: Expr, inner: list[bool]) -> bool:
+        if isinstance(e, Affine):
+            return all(inner) and integers(e.offset) and all(integers(s) for _, s in e.terms)
+        if isinstance(e, Clip):
+            return all(inner) and integers(e.lo) and integers(e.hi)
+        return all(inner) if isinstance(e, Product) else isinstance(e, integer)
+
+    found: bool = fold(expr, of, (Leaf, Round, Func))
+    return found
 
 
 def unit(expr: Expr) -> Exacts | None:
     """Per element a number of which the expression is an integer multiple for all integer inputs, 0 where it is always 0;
     None if an element has none."""
-    if isinstance(expr, Leaf | Round):
-        return ONE
-    if isinstance(expr, Func):
-        return None
-    if isinstance(expr, Product):
-        factors = unit(expr.x), unit(expr.y)
-        return None if factors[0] is None or factors[1] is None else times(factors[0], factors[1])
-    parts = [expr.offset] if isinstance(expr, Affine) else [b for b in (expr.lo, expr.hi) if b is not None]
-    for x, scale in expr.terms if isinstance(expr, Affine) else [(expr.x, ONE)]:
-        inner = unit(x)
-        if inner is None:
+    def of(e: Expr, inner: list[Exacts | None]) -> Exacts | None:
+        if isinstance(e, Leaf | Round):
+            return ONE
+        known = [u for u in inner if u is not None]
+        if isinstance(e, Func) or len(known) < len(inner):
             return None
-        parts.append(times(scale, inner))
-    found = units(parts)
-    if any(u is None for u in found.reshape(-1)):
-        return None
-    return elementwise(lambda u, *values: u if any(values) else Fraction(0), found, *parts)
+        if isinstance(e, Product):
+            return times(known[0], known[1])
+        if isinstance(e, Affine):
+            values = [e.offset, *(times(s, u) for (_, s), u in zip(e.terms, known, strict=True))]
+        else:
+            values = [*(b for b in (e.lo, e.hi) if b is not None), known[0]]
+        found = units(values)
+        if any(u is None for u in found.reshape(-1)):
+            return None
+        return elementwise(lambda u, *some: u if any(some) else Fraction(0), found, *values)
+
+    each: Exacts | None = fold(expr, of, (Leaf, Round, Func))
+    return each
 
 
 def unit_of_all(expr: Expr) -> Number | None:
@@ -340,24 +375,28 @@ Bounds = tuple[Exacts, Exacts]
 
 def bounds(expr: Expr, inputs: Sequence[Bounds]) -> Bounds:
     """Exact interval of the expression per element, from intervals of its leaves (object arrays)."""
-    if isinstance(expr, Leaf):
-        return inputs[expr.index]
+    found: Bounds = fold(expr, lambda e, inner: inputs[e.index] if isinstance(e, Leaf) else _bounds(e, inner))
+    return found
+
+
+def _bounds(expr: Expr, inner: list[Bounds]) -> Bounds:
+    """Of a node, from its operands'."""
     if isinstance(expr, Round):
         rounding = ROUND_NUMBER[expr.mode]
-        lo, hi = bounds(expr.x, inputs)
-        return tuple(elementwise(lambda v: Fraction(rounding(v)), b) for b in (lo, hi))  # type: ignore[return-value]
+        return tuple(elementwise(lambda v: Fraction(rounding(v)), b) for b in inner[0])  # type: ignore[return-value]
     if isinstance(expr, Clip):
-        return tuple(_clip(b, expr.lo, expr.hi) for b in bounds(expr.x, inputs))  # type: ignore[return-value]
+        return tuple(_clip(b, expr.lo, expr.hi) for b in inner[0])  # type: ignore[return-value]
     if isinstance(expr, Func):
-        ends = elementwise(FUNCTIONS[expr.name].interval, *bounds(expr.x, inputs))
+        ends = elementwise(FUNCTIONS[expr.name].interval, *inner[0])
         return elementwise(lambda e: e[0], ends), elementwise(lambda e: e[1], ends)
     if isinstance(expr, Product):
-        corners = [times(a, b) for a in bounds(expr.x, inputs) for b in bounds(expr.y, inputs)]
+        corners = [times(a, b) for a in inner[0] for b in inner[1]]
         low, high = (np.asarray(f.reduce(np.broadcast_arrays(*corners)), object) for f in (np.minimum, np.maximum))
         return (np.asarray(np.maximum(low, ZERO), object), high) if expr.x is expr.y else (low, high)
+    assert isinstance(expr, Affine)
     lo = hi = expr.offset
-    for x, scale in expr.terms:
-        a, b = (times(scale, v) for v in bounds(x, inputs))
+    for (_, scale), interval in zip(expr.terms, inner, strict=True):
+        a, b = (times(scale, v) for v in interval)
         lo, hi = plus(lo, smaller(a, b)), plus(hi, larger(a, b))
     wrap = match_wrap(expr)
     if wrap:  # x and floor(x) move together
@@ -374,26 +413,28 @@ def _clip(v: Exacts, lo: Exacts | None, hi: Exacts | None) -> Exacts:
 
 def slope(expr: Expr) -> Exacts | None:
     """+1 where the expression never falls, -1 where it never rises, 0 where it is constant; None if not so by structure."""
+    found: Exacts | None = fold(expr, _slope)
+    return found
+
+
+def _slope(expr: Expr, inner: list[Exacts | None]) -> Exacts | None:
+    """Of a node, from its operands'."""
+    known = [p for p in inner if p is not None]
     if isinstance(expr, Leaf):
         return ONE
-    if isinstance(expr, Affine):
-        if not expr.terms:
-            return ZERO
-        parts = [slope(x) for x, _ in expr.terms]
-        if any(p is None for p in parts):
-            return None
-        signs = [elementwise(lambda p, s: p * ((s > 0) - (s < 0)), p, s)
-                 for p, (_, s) in zip(parts, expr.terms, strict=True)]
-        total = signs[0]
-        for s in signs[1:]:
-            if (np.asarray(total * s, object) < 0).any():
-                return None
-            total = np.asarray(np.where(total == 0, s, total), object)
-        return total
-    if isinstance(expr, Product):
+    if isinstance(expr, Product) or len(known) < len(inner):
         return None
-    inner = slope(expr.x)
-    return inner * FUNCTIONS[expr.name].slope if isinstance(expr, Func) and inner is not None else inner
+    if not isinstance(expr, Affine):
+        return known[0] * FUNCTIONS[expr.name].slope if isinstance(expr, Func) else known[0]
+    if not expr.terms:
+        return ZERO
+    signs = [elementwise(lambda p, s: p * ((s > 0) - (s < 0)), p, s) for p, (_, s) in zip(known, expr.terms, strict=True)]
+    total = signs[0]
+    for s in signs[1:]:
+        if (np.asarray(total * s, object) < 0).any():
+            return None
+        total = np.asarray(np.where(total == 0, s, total), object)
+    return total
 
 
 def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import bad_child
 import numpy as np
 import pytest
 from bad_models import BAD, sound
+from hostile_models import HOSTILE
 from models import jet_tagger, two_inputs
 from onnx import ModelProto
 
@@ -84,6 +86,25 @@ def test_bad_models(name: str, tmp_path: Path, capsys: Capture) -> None:
     with pytest.raises(UserError) as caught:
         compile_model(path)
     assert caught.value.remedy
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a child process with 1 GB of memory and a few seconds of CPU a model says of all bad and hostile models."""
+    command = [sys.executable, Path(bad_child.__file__), tmp_path_factory.mktemp("bad")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", BAD | HOSTILE)
+def test_bad_and_hostile_models_under_limits(name: str, child: list[Any]) -> None:
+    assert name in child, f"the child process ended at {child[-1]}"
+    result = next((r for r in child if isinstance(r, dict) and r["name"] == name), None)
+    assert result is not None, "the child process ended here"
+    assert (result["exception"], result["lacks"]) == ("UserError", []), result["message"]
+    assert result["remedy"]
+    assert "\n" not in result["message"]
+    assert result["seconds"] < SECONDS
 
 
 @pytest.mark.parametrize("name", ["unknown_operator", "no_input_type", "not_onnx"])

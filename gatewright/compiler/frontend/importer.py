@@ -16,6 +16,7 @@ from gatewright.compiler.frontend import qdq, qonnx, standard
 from gatewright.compiler.frontend.onnx_file import Model, Node, TensorInfo, load
 from gatewright.compiler.frontend.values import (
     FUNCTION_STEP,
+    MAX_DEPTH,
     Approximation,
     Builder,
     Const,
@@ -80,6 +81,8 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     model = model if isinstance(model, Model) else load(model)
     types = types or Types()
     wanted = list(outputs) if outputs else list(dict.fromkeys(model.outputs))
+    if not wanted:
+        raise UserError("the graph has no outputs", remedy="Select tensors with --outputs, or export the model again")
     nodes = _needed(model, wanted)
     _check_names(types, model, wanted)
     found = _import(model, types, wanted, nodes, softmax, {})
@@ -102,10 +105,13 @@ def _import(model: Model, types: Types, wanted: Sequence[str], nodes: Sequence[N
     for name, array in model.constants.items():
         if name in read:
             values[name] = _constant(name, array, nodes)
-    users = {name: [n for n in nodes if name in n.inputs] for n in nodes for name in n.outputs}
+    users: dict[str, list[Node]] = {}
+    for n in nodes:
+        for name in n.inputs:
+            users.setdefault(name, []).append(n)
     logits: dict[str, str] = {}
     for node in nodes:
-        if softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in wanted and not users[node.outputs[0]]:
+        if softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in wanted and node.outputs[0] not in users:
             values[node.outputs[0]] = values[node.inputs[0]]
             logits[node.outputs[0]] = node.inputs[0]
             builder.notes.append(f"The final Softmax '{node.name}' is cut: output '{node.outputs[0]}' carries the logits, "
@@ -215,6 +221,9 @@ def _import_node(b: Builder, node: Node, values: dict[str, Value]) -> None:
         raise UserError(f"{node.op_type} cannot be read: {error}", node=node.name,
                         remedy="Check the node's operands and attributes; export the model again") from error
     for name, value in zip(node.outputs, result if isinstance(result, list) else [result], strict=False):
+        if isinstance(value, Data) and ex.depth(value.expr) > MAX_DEPTH:
+            raise UserError(f"it is the last of more than {MAX_DEPTH} operations, one on the other, without a quantiser between",
+                            node=node.name, remedy="Quantise activations in between")
         values[name] = value
 
 
@@ -269,8 +278,7 @@ def _code_bits(b: Builder, expr: ex.Expr) -> int:
 
 def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     """No common scale and no type given: the nearest point of a power-of-two grid, the bound stated."""
-    steps: list[Any] = []
-    _scales(value.expr, steps)
+    steps = [v for e in ex.parts(value.expr) for v in _scales(e)]
     finest = min(abs(float(s)) for s in steps)
     frac = int(-np.floor(np.log2(finest)))
     lo, hi = _bounds(b, value.expr)
@@ -285,18 +293,13 @@ def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     return Cast(Fixed.of(width, width - frac, low < 0), "RND_CONV")
 
 
-def _scales(expr: ex.Expr, found: list[Any]) -> None:
-    if isinstance(expr, ex.Affine):
-        for x, s in expr.terms:
-            found += [v for v in s.reshape(-1) if v != 0]
-            _scales(x, found)
-    elif isinstance(expr, ex.Func):
-        found.append(FUNCTION_STEP)
-    elif isinstance(expr, ex.Leaf):
-        found.append(Fraction(1))
-    else:
-        for x in ex.children(expr):
-            _scales(x, found)
+def _scales(e: ex.Expr) -> list[Any]:
+    """The steps that a node of an expression brings."""
+    if isinstance(e, ex.Affine):
+        return [v for _, s in e.terms for v in s.reshape(-1) if v != 0]
+    if isinstance(e, ex.Func):
+        return [FUNCTION_STEP]
+    return [Fraction(1)] if isinstance(e, ex.Leaf) else []
 
 
 def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:

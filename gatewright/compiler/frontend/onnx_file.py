@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import re
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from onnx import numpy_helper
 
 from gatewright.errors import UserError
 
+MAX_BYTES = 1 << 28
+"""Of the model's file, and of each file with external data."""
 MAX_ELEMENTS = 1 << 26
 """Elements that one tensor may have; a larger declared shape is refused before any memory is taken."""
 
@@ -61,13 +64,22 @@ class Model:
 def load(path: str | Path) -> Model:
     """Reads and checks a model. Raises UserError on anything that makes it unusable."""
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read '{path}': {error.strerror or error}", remedy="Give the path of an .onnx file") from None
+    data = _read(path, f"cannot read '{path}'", "Give the path of an .onnx file")
     proto = _parse(data, path)
     files = {path.name: data} | _external_data(proto, path)
     return _build(proto, path, files)
+
+
+def _read(path: Path, failure: str, remedy: str) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES: a pipe may never end, and a sparse file be larger than the disk."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{failure}: it is no regular file", remedy=remedy)
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise UserError(f"{failure}: it has {size} bytes, more than {MAX_BYTES}", remedy="Export a smaller model")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{failure}: {getattr(error, 'strerror', None) or error}", remedy=remedy) from None
 
 
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:
@@ -92,26 +104,32 @@ def _external_data(proto: onnx.ModelProto, path: Path) -> dict[str, bytes]:
             continue
         entry = {e.key: e.value for e in tensor.external_data}
         location = entry.get("location", "")
-        target = (folder / location).resolve()
+        target = (folder / location.replace("\0", "?")).resolve()
         if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
             raise UserError(f"tensor '{tensor.name}' keeps its data in '{location}', outside the model's folder",
                             remedy="Save the model with its external data beside it")
         if location not in files:
-            try:
-                files[location] = target.read_bytes()
-            except OSError as error:
-                raise UserError(f"the external data '{location}' of tensor '{tensor.name}' cannot be read: "
-                                f"{error.strerror or error}", remedy=f"Put the file into '{path.parent}'") from None
-        start = int(entry.get("offset", 0) or 0)
-        length = int(entry.get("length", 0) or 0) or len(files[location]) - start
+            files[location] = _read(target, f"the external data '{location}' of tensor '{tensor.name}' cannot be read",
+                                    f"Put the file into '{path.parent}'")
+        start, length = (_count(tensor, entry, key) for key in ("offset", "length"))
+        length = length or len(files[location]) - start
         raw = files[location][start:start + length]
-        if len(raw) < length:
+        if len(raw) < length or start > len(files[location]):
             raise UserError(f"the external data '{location}' ends before tensor '{tensor.name}' does",
                             remedy="Copy the file again: it is truncated")
         tensor.raw_data = raw
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
     return files
+
+
+def _count(tensor: onnx.TensorProto, entry: dict[str, str], key: str) -> int:
+    """A number of bytes in the description of external data."""
+    text = entry.get(key, "") or "0"
+    if not text.isdecimal():
+        raise UserError(f"the {key} of the external data of tensor '{tensor.name}' is '{text}', no number of bytes",
+                        remedy="Export the model again")
+    return int(text)
 
 
 def _tensors(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -132,6 +150,8 @@ def tensor_array(tensor: onnx.TensorProto, node: str | None = None) -> NDArray[A
     except Exception as error:
         raise UserError(f"tensor '{tensor.name}' cannot be read: {error}", node=node,
                         remedy="Export the model again: its data does not fit its shape") from None
+    if array.dtype.kind in "OSUc":
+        raise UserError(f"tensor '{tensor.name}' holds texts or complex numbers", node=node, remedy="Export the model again")
     if array.dtype.kind not in "fiub" and not re.fullmatch(r"u?int[24]", array.dtype.name):
         return np.asarray(array, np.float64) if array.dtype.kind == "V" else array
     return array
@@ -191,21 +211,26 @@ def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:
             if name and name not in known and name not in produced:
                 raise UserError(f"its operand '{name}' is neither an input, an initialiser nor another node's result",
                                 node=n.name, remedy="Export the model again: the file is incomplete")
-    known = set(known)
+    by_output = {name: i for i, n in enumerate(nodes) for name in n.outputs if name}
+    waits = [len({by_output[i] for i in n.inputs if i in by_output}) for n in nodes]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for k, n in enumerate(nodes):
+        for i in {by_output[i] for i in n.inputs if i in by_output}:
+            readers[i].append(k)
+    ready = [k for k, count in enumerate(waits) if not count]
+    heapq.heapify(ready)  # of those that could come next, the first in the file
     ordered: list[Node] = []
-    waiting = nodes
-    while waiting:
-        later = []
-        for n in waiting:
-            if all(not i or i in known for i in n.inputs):
-                ordered.append(n)
-                known.update(n.outputs)
-            else:
-                later.append(n)
-        if len(later) == len(waiting):
-            raise UserError(f"its operands depend on its own result (a cycle of {len(later)} nodes)", node=later[0].name,
-                            remedy="Export the model again: an ONNX graph has no cycles")
-        waiting = later
+    while ready:
+        k = heapq.heappop(ready)
+        ordered.append(nodes[k])
+        for reader in readers[k]:
+            waits[reader] -= 1
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    if len(ordered) < len(nodes):
+        stuck = [n for n, count in zip(nodes, waits, strict=True) if count]
+        raise UserError(f"its operands depend on its own result (a cycle among {len(stuck)} nodes)", node=stuck[0].name,
+                        remedy="Export the model again: an ONNX graph has no cycles")
     return tuple(ordered)
 
 

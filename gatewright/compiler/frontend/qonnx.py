@@ -24,6 +24,7 @@ DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 PARAMETERS = {"Quant": ("data", "scale", "zero point", "bit width"), "BipolarQuant": ("data", "scale")}
 """What the operands are, for messages."""
 
+MAX_THRESHOLDS = 1 << 16
 ROUNDING_MODES = {"ROUND": "ROUND", "HALF_EVEN": "ROUND", "CEIL": "CEIL", "FLOOR": "FLOOR", "UP": "UP", "DOWN": "DOWN",
                   "HALF_UP": "HALF_UP", "HALF_DOWN": "HALF_DOWN"}
 
@@ -158,6 +159,9 @@ def multi_threshold(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x, parameter = inputs
     if not isinstance(x, Data) or not isinstance(parameter, Const) or parameter.value.ndim != 2:
         raise unsupported(node, "needs a tensor and constant thresholds [channels, count]", "Export the model again")
+    if parameter.value.shape[1] > MAX_THRESHOLDS:
+        raise unsupported(node, f"has {parameter.value.shape[1]} thresholds, more than {MAX_THRESHOLDS}",
+                          "Use a quantiser of fewer bits")
     layout = str(node.attributes.get("data_layout", "")) or {2: "NC", 3: "NWC", 4: "NCHW"}.get(x.rank, "NC")
     axis = (layout.index("C") if "C" in layout else 1) - x.batched
     name = node.outputs[0]

@@ -27,6 +27,10 @@ MAX_SCALED_BITS = 48
 """The same with the float scales of the tensor that it multiplies, one per channel, taken in."""
 FUNCTION_STEP = Fraction(1, 1 << 16)
 """The default grid of an output that holds values of a real function."""
+MAX_DEPTH = 100
+"""Operations one on the other in an expression that no quantiser has closed yet."""
+MAX_DATA = 1 << 24
+"""Elements of one sample of a tensor."""
 ANY_FLOAT = Fraction(2) ** 1024
 """Above every float64."""
 
@@ -318,6 +322,7 @@ class Builder:
 
     def take(self, data: Data, indices: tuple[Ints, ...], value: Number, name: str, node: str) -> Data:
         """Elements by one vector of indices per axis of the sample; where an index is -1, the real number `value`."""
+        check_data([len(i) for i in indices], node)
         if all((i >= 0).all() for i in indices):
             if all(len(i) == d and (i == np.arange(d)).all() for i, d in zip(indices, data.shape, strict=True)):
                 return data
@@ -386,27 +391,24 @@ class Builder:
 
 def rounds(expr: ex.Expr) -> bool:
     """True where the expression is an integer for all real inputs, as far as its structure shows."""
-    if isinstance(expr, ex.Affine):
-        return ex.integers(expr.offset) and all(ex.integers(s) and rounds(x) for x, s in expr.terms)
-    if isinstance(expr, ex.Clip):
-        return rounds(expr.x) and ex.integers(expr.lo) and ex.integers(expr.hi)
-    if isinstance(expr, ex.Product):
-        return rounds(expr.x) and rounds(expr.y)
-    return isinstance(expr, ex.Round)
+    return ex.holds(expr, ex.Round)
 
 
 def steepness(expr: ex.Expr, inputs: Sequence[ex.Bounds]) -> Fraction:
     """The largest slope of an expression in the quotients in it, for leaves within `inputs`. Functions of quotients, which no
     hardware form has, do not count."""
-    if isinstance(expr, ex.Affine):
-        return max((magnitude(s) * steepness(x, inputs) for x, s in expr.terms), default=Fraction(0))
-    if isinstance(expr, ex.Product):
-        factors = expr.x, expr.y
-        if any(isinstance(f, ex.Func) for f in factors):
-            return Fraction(1)
-        reach = [magnitude(*ex.bounds(f, inputs)) for f in factors]
-        return steepness(expr.x, inputs) * reach[1] + steepness(expr.y, inputs) * reach[0]
-    return Fraction(0) if isinstance(expr, ex.Leaf | ex.Func) else steepness(expr.x, inputs)
+    def of(e: ex.Expr, inner: list[Fraction]) -> Fraction:
+        if isinstance(e, ex.Affine):
+            return max((magnitude(s) * k for (_, s), k in zip(e.terms, inner, strict=True)), default=Fraction(0))
+        if isinstance(e, ex.Product):
+            if isinstance(e.x, ex.Func) or isinstance(e.y, ex.Func):
+                return Fraction(1)
+            reach = [magnitude(*ex.bounds(f, inputs)) for f in (e.x, e.y)]
+            return inner[0] * reach[1] + inner[1] * reach[0]
+        return Fraction(0) if isinstance(e, ex.Leaf | ex.Func) else inner[0]
+
+    found: Fraction = ex.fold(expr, of)
+    return found
 
 
 def magnitude(*arrays: Exacts) -> Fraction:
@@ -454,6 +456,13 @@ def frac_of(scale: Exacts) -> int:
     if n & (n - 1) or d & (d - 1):
         return 0
     return d.bit_length() - n.bit_length()
+
+
+def check_data(shape: Sequence[int], node: str) -> None:
+    """Refuses a result that is too large, before any memory is taken."""
+    if math.prod(shape) > MAX_DATA:
+        raise UserError(f"its result of shape {list(shape)} has more than {MAX_DATA} elements per sample", node=node,
+                        remedy="Export a smaller model")
 
 
 def missing_type(name: str, node: str | None = None) -> UserError:

@@ -62,7 +62,7 @@ def expected_rows(op: Op, operands: list[Op]) -> int:
     if isinstance(op, Requant):
         return (digits(op.mul) * (size // op.mul.size)) + 4 * size  # rounding, and a clip on both sides
     if isinstance(op, Thresholds):
-        return 2 * op.levels.shape[-1] * size
+        return 2 * int(op.levels.shape[-1]) * size
     return 2 * max(size, *(x.type.size for x in operands))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import MAX_ELEMENTS, Node
-from gatewright.compiler.frontend.values import Builder, Const, Data, Value, unsupported
+from gatewright.compiler.frontend.values import Builder, Const, Data, Value, check_data, unsupported
 from gatewright.errors import UserError
 from gatewright.ir.exact import Exacts, exacts
 from gatewright.ir.ops import Reshape
@@ -31,10 +31,12 @@ def aligned(const: Const, data: Data, node: Node) -> Exacts:
 
 def broadcast(node: Node, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*shapes)
+        shape = np.broadcast_shapes(*shapes)
     except ValueError:
         raise unsupported(node, f"has operands of shapes {[list(s) for s in shapes]}, which do not broadcast",
                           "Export the model again") from None
+    check_data(shape, node.name)
+    return shape
 
 
 def together(b: Builder, node: Node, x: Data, y: Data) -> tuple[Data, Data]:

@@ -11,6 +11,7 @@ from gatewright.compiler.frontend.values import (
     MAX_SCALED_BITS,
     Builder,
     Data,
+    check_data,
     integer_constant,
     unsupported,
 )
@@ -23,6 +24,7 @@ def dense(b: Builder, node: Node, x: Data, w: Exacts) -> Data:
     """x @ w over the last axis, w [in, out]: integer weights from the exact product of x's scale and w, one unit per column if
     need be."""
     name = node.outputs[0]
+    check_data((*x.shape[:-1], w.shape[1]), node.name)
     leading = tuple(range(len(x.shape) - 1))
     op, s, o = b.uniform(x, leading, name + ".x", node.name) if leading else b.integer(x, name + ".x", node.name)
     rows = np.broadcast_to(s, x.shape)[(0,) * len(leading)] if s.shape else s

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import Node
-from gatewright.compiler.frontend.standard.common import check_elements, integers, onnx_shape
+from gatewright.compiler.frontend.standard.common import broadcast, check_elements, integers, onnx_shape
 from gatewright.compiler.frontend.standard.shape import reshaped, transposed
 from gatewright.compiler.frontend.values import (
     MAX_SCALED_BITS,
@@ -20,6 +20,7 @@ from gatewright.compiler.frontend.values import (
     Handler,
     Value,
     across_batch,
+    check_data,
     cut,
     integer_constant,
     same_along,
@@ -40,6 +41,7 @@ def pick(b: Builder, node: Node, x: Value, wanted: Mapping[int, Ints], value: An
     """The elements with these indices along ONNX axes (others whole); the number `value` where an index is -1."""
     if isinstance(x, Const):
         indices = tuple(wanted.get(a, np.arange(d)) for a, d in enumerate(x.value.shape))
+        check_data([len(i) for i in indices], node.name)
         return Const(np.array(taken(x.value, indices, value), object), x.integer, x.dtype)
     if x.batched and 0 in wanted:
         if b.batch == 1 and len(wanted[0]) == 1 and wanted[0][0] == 0:
@@ -167,6 +169,7 @@ def pad(b: Builder, node: Node, inputs: list[Any]) -> Value:
     }
     if mode not in rules:
         raise unsupported(node, f"has the unknown mode '{mode}'", AGAIN)
+    check_data([max(shape[a] + pads[k] + pads[len(axes) + k], 0) for k, a in enumerate(axes)], node.name)
     wanted = {a: rules[mode](np.arange(-pads[k], shape[a] + pads[len(axes) + k]), shape[a])
               for k, a in enumerate(axes) if pads[k] or pads[len(axes) + k]}
     return pick(b, node, x, wanted, value)
@@ -176,7 +179,7 @@ def expand(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x = inputs[0]
     target = integers(inputs[1], node, "its target shape")
     old = onnx_shape(b, x)
-    full = np.broadcast_shapes(old, target)
+    full = broadcast(node, old, target)
     if len(full) != len(old):
         x = reshaped(b, node, x, (1,) * (len(full) - len(old)) + old)
     old = (1,) * (len(full) - len(old)) + old
@@ -186,6 +189,7 @@ def expand(b: Builder, node: Node, inputs: list[Any]) -> Value:
 def tile(b: Builder, node: Node, inputs: list[Any]) -> Value:
     repeats = integers(inputs[1], node, "its repeats")
     shape = onnx_shape(b, inputs[0])
+    check_data([d * n for d, n in zip(shape, repeats, strict=True)], node.name)
     return pick(b, node, inputs[0], {a: np.tile(np.arange(shape[a]), n) for a, n in enumerate(repeats) if n != 1})
 
 
@@ -215,9 +219,10 @@ def resize(b: Builder, node: Node, inputs: list[Any]) -> Value:
         attributes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         old = "asymmetric"
     wanted = {}
+    new = [math.floor(shape[a] * scales[k]) if scales else sizes[k] for k, a in enumerate(axes)]
+    check_data(new, node.name)
     for k, a in enumerate(axes):
-        scale = scales[k] if scales else Fraction(sizes[k], shape[a])
-        size = math.floor(shape[a] * scale) if scales else sizes[k]
+        scale, size = scales[k] if scales else Fraction(sizes[k], shape[a]), new[k]
         if size == shape[a] and scale == 1:
             continue
         rounding = NEAREST[attributes.get("nearest_mode", "round_prefer_floor")]
@@ -270,6 +275,7 @@ def concat(b: Builder, node: Node, inputs: list[Any]) -> Value:
     if len({s[:inner] + s[inner + 1:] for s in shapes}) != 1:
         raise unsupported(node, f"has operands of shapes {[list(s) for s in shapes]}", AGAIN)
     first = next(v for v in parts if isinstance(v, Data))
+    check_data([sum(math.prod(s) for s in shapes)], node.name)
     blocks = [block(b, node, v, s, first, batched) for v, s in zip(parts, shapes, strict=True)]
     rank = len(first.shape)
     scale = joined([s for _, s, _ in blocks], shapes, inner, rank)

@@ -18,6 +18,7 @@ from gatewright.compiler.frontend.values import (
     Data,
     Handler,
     Value,
+    check_data,
     cut,
     integer_constant,
     same_along,
@@ -58,6 +59,8 @@ def geometry(node: Node, size: tuple[int, ...], kernel: tuple[int, ...], ceil: b
             ends.append((count - 1) * strides[i] + reach[i] - size[i] - pads[i])
         pads = pads[:n] + tuple(ends)
     window = Window(size, kernel, strides, dilations, pads)
+    check_data(window.out, node.name)
+    check_data([max(k * n for k, n in zip(kernel, window.out, strict=True))], node.name)
     if min(window.out, default=1) < 1:
         raise unsupported(node, f"has a kernel of {list(kernel)} on a tensor of {list(size)}: no position fits",
                           "Export the model again")
@@ -112,6 +115,7 @@ def convolution(b: Builder, node: Node, x: Data, w: Exacts, window: Window, grou
     rank = len(x.shape)
     op, s, o = b.uniform(x, tuple(range(1, rank)), node.outputs[0] + ".x", node.name)
     out = len(w)
+    check_data((out, *window.out), node.name)
     weights = times(w, by_group(cut(s, rank, tuple(range(1, rank))), x.shape[0], out, groups, w.ndim))
     scale = column_units(weights.reshape(out, -1).T, node)
     own = column_units(w.reshape(out, -1).T, node)
@@ -190,6 +194,7 @@ def conv_transpose(b: Builder, node: Node, inputs: list[Any]) -> Value:
         total = [size[i] + reach[i] + extra[i] - target[i] for i in range(n)]
         small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
         pads = small + large if auto == "SAME_UPPER" else large + small
+    check_data(size, node.name)
     stuffed = [np.where(np.arange(m) % s == 0, np.arange(m) // s, -1) for m, s in zip(size, strides, strict=True)]
     x = b.take(x, (np.arange(x.shape[0]), *stuffed), Fraction(0), node.outputs[0] + ".x", node.name)
     begins = tuple(reach[i] - pads[i] for i in range(n))
