@@ -50,7 +50,8 @@ class Divide(Op):
 
     def compute(self, operands: list[Codes]) -> Codes:
         n, d = (with_samples(x, len(self.type.shape)) for x in operands)
-        return np.clip(round_ratio((self.mul * n + self.add * d, self.div * d), self.rounding), self.lo, self.hi)
+        codes: Codes = np.clip(round_ratio((self.mul * n + self.add * d, self.div * d), self.rounding), self.lo, self.hi)
+        return codes
 
     def show_form(self) -> str:
         return f"divide ({self.rounding}), clip"
