@@ -337,7 +337,7 @@ class NetlistBuilder:
                                         "count": count}
         for name, fill in values.items():
             self._columns[name].append(np.broadcast_to(np.asarray(fill), (n,)))
-        columns: Sequence[NDArray[Any]] = operands or ()
+        columns: Sequence[NDArray[np.generic]] = operands or ()
         for name, column in zip(("arg", "shift", "neg"), columns, strict=False):
             self._columns[name].append(column)
         return np.arange(start, start + n, dtype=np.int32)
