@@ -50,8 +50,7 @@ class Divide(Op):
 
     def compute(self, operands: list[Codes]) -> Codes:
         n, d = (with_samples(x, len(self.type.shape)) for x in operands)
-        codes: Codes = np.clip(round_ratio((self.mul * n + self.add * d, self.div * d), self.rounding), self.lo, self.hi)
-        return codes
+        return np.asarray(np.clip(round_ratio((self.mul * n + self.add * d, self.div * d), self.rounding), self.lo, self.hi), np.int64)
 
     def show_form(self) -> str:
         return f"divide ({self.rounding}), clip"
