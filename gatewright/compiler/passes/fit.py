@@ -74,7 +74,7 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tu
     width = x.common.width
     costs = {}
     if max(levels) <= MAX_STEPS:
-        costs["thresholds"] = sum(k * (width // 2 + 1) * n for k, n in zip(levels, groups.count, strict=True))
+        costs["thresholds"] = sum(k * ((width + 3) // 5 + 1) * n for k, n in zip(levels, groups.count, strict=True))
         lines = lines or lines_through(all_steps(f, groups, slopes, node), groups, width)
     if lines:
         costs["lines"] = lines.cost
