@@ -17,8 +17,9 @@ help:
 
 venv: .venv/ready-all
 
+# for a clock of 5 ns: the rest is left to placement
 demo: .venv/ready-demo
-	$(GATEWRIGHT) compile examples/digits/digits.onnx -o demo
+	$(GATEWRIGHT) compile examples/digits/digits.onnx -o demo --clock 4.6
 	$(GATEWRIGHT) verify demo --level rtl --data examples/digits/digits_test.npz
 	$(GATEWRIGHT) verify demo --level all
 	$(GATEWRIGHT) synth demo
