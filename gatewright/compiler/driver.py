@@ -31,6 +31,7 @@ from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.fold_constants import fold_constants
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.compiler.passes.netlist.sink_constants import sink_constants
+from gatewright.compiler.proof import Places, Proof, prove
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.errors import InternalError
 from gatewright.ir import design as designs
@@ -72,7 +73,8 @@ Dump = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Compilation:
-    """A compiled model: the specification (`imported.graph`), the optimised Graph, the Design, and the map between them."""
+    """A compiled model: the specification (`imported.graph`), the optimised Graph, the Design, the map between them, and what is
+    proven of it."""
 
     options: Options
     part: Part
@@ -81,6 +83,7 @@ class Compilation:
     design: Design
     correspondence: Correspondence
     notes: tuple[str, ...]
+    proof: Proof
     sha256: str
 
 
@@ -98,20 +101,22 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     imported, graph, correspondence, checker = exact_graph(path, options, say)
     check_size(graph)
     netlist, rows = lower(graph, 3 if part.adds_three else 2, options.effort)
-    correspondence = correspondence.lowered(rows)
+    correspondence, places = correspondence.lowered(rows), Places.lowered(graph, rows)
     netlists.verify(netlist)
     say("lower", netlist)
     for name, netlist_pass in (*NETLIST_PASSES, *((name, step) for name, step, applies in PART_PASSES if applies(part))):
-        netlist, moved = netlist_pass(netlist)
-        correspondence = correspondence.moved(moved)
+        before = netlist
+        netlist, moved = netlist_pass(before)
+        correspondence, places = correspondence.moved(moved), places.moved(before, moved)
         netlists.verify(netlist)
         say(name, netlist)
+    proof = checker.proof(graph, netlist, places)
     checker.netlist("netlist passes", netlist, correspondence)
     kernel, notes = pipeline(netlist, part, options.clock_ns, registers=options.effort > 0)
     name = identifiers([options.name or graph.name])[0]
     design = Design.single(name, kernel, *ports(graph))
     designs.verify(design)
-    return Compilation(options, part, imported, graph, design, correspondence, (*imported.notes, *notes),
+    return Compilation(options, part, imported, graph, design, correspondence, (*imported.notes, *notes), proof,
                        fingerprint(imported.model.sha256, options))
 
 
@@ -164,6 +169,28 @@ class Checker:
         new = graph.digests(self.inputs, [n for n in names if formula[n] not in self.known])
         self.known |= {formula[n]: digest for n, digest in new.items()}
         return {n: self.known[formula[n]] for n in names}
+
+    def proof(self, graph: Graph, netlist: Netlist, places: Places) -> Proof:
+        """Proves the Netlist equal to the Graph. Where it is not, the message has an input that shows it, if one is at hand."""
+        try:
+            return prove(graph, netlist, places)
+        except InternalError as error:
+            raise InternalError(f"{error}{self.counterexample(netlist)}") from error
+
+    def counterexample(self, netlist: Netlist) -> str:
+        """The first vector on which an output is wrong, as text; empty if there is none."""
+        try:
+            now = evaluate(netlist, {k: v.reshape(len(v), -1) for k, v in self.inputs.items()})
+        except InternalError as error:
+            return f"; {error}"
+        for name, expected in self.outputs.items():
+            wrong = np.argwhere(now[name] != expected.reshape(len(expected), -1))
+            if len(wrong):
+                sample, element = wrong[0].tolist()
+                given = "; ".join(f"{k} = {v[sample].reshape(-1).tolist()}" for k, v in self.inputs.items())
+                return (f"; output '{name}', element {element}, is {now[name][sample, element]}, not "
+                        f"{expected.reshape(len(expected), -1)[sample, element]}, for {given}")
+        return ""
 
     def netlist(self, step: str, netlist: Netlist, correspondence: Correspondence) -> None:
         """The same for a Netlist."""

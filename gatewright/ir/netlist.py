@@ -375,11 +375,18 @@ def verify(netlist: Netlist) -> None:
     _verify_columns(netlist)
     _verify_rows(netlist)
     _verify_ports(netlist)
+    lo, hi = computed_bounds(netlist)
+    _refuse(netlist, np.arange(len(netlist)), (netlist.lo < lo) | (netlist.hi > hi), "has bounds wider than its value")
+
+
+def computed_bounds(netlist: Netlist) -> Interval:
+    """Of every row the interval that its operands' declared bounds give."""
+    lo, hi = np.zeros(len(netlist), np.int64), np.zeros(len(netlist), np.int64)
     for op in Op:
         rows = np.flatnonzero(netlist.op == op)
         if len(rows):
-            lo, hi = _recomputed(netlist, op, rows)
-            _refuse(netlist, rows, (netlist.lo[rows] < lo) | (netlist.hi[rows] > hi), "has bounds wider than its value")
+            lo[rows], hi[rows] = _recomputed(netlist, op, rows)
+    return lo, hi
 
 
 def narrowed(netlist: Netlist) -> Netlist:

@@ -1,0 +1,390 @@
+"""Programs of one integer variable, evaluated exactly on whole progressions of values at once: by breakpoints, not one by one.
+
+The proof of an integer function: a netlist's rows and the Graph's definition are one program; two of its steps agree on lo..hi.
+
+The values lo..hi are cut into blocks of M. A *patch* is the values lo + (k + j) * M + r + i for j in 0..J and i in 0..I: of J + 1
+blocks, I + 1 values each. On a patch every step of the program is represented as
+
+    f(j, i) = p + d * j + e * i        for all j in 0..J, i in 0..I
+
+which is *exact*. Each operation either keeps this form, or refuses and says where to split the patch, or by what M must grow:
+
+- the variable itself has d = M, e = 1; a sum adds p, d and e;
+- a comparison with 0 is the same on the whole patch if it is at the corners, because the form is monotone in j and in i;
+- a slice from bit i up divides by 2**i: exact where 2**i divides d and e, or divides d while e * i crosses no multiple of 2**i;
+- a slice (or a wrap) that cuts high bits subtracts the same multiple of the period everywhere if both ends lie in one period;
+- a selection needs a condition, a table an entry, and a product one factor, that is the same everywhere;
+- rounding to a multiple of 2**s moves by a whole number where x moves by a multiple of 2**s (2**(s+1) for halves to even, and on one
+  side of 0 for modes that look at the sign); else it must give the same result at both ends, between which it is monotone.
+
+A patch of one value is plain evaluation and never refuses, so the splitting ends. On a patch, two steps are equal if and only if p,
+d (where J > 0) and e (where I > 0) are. So a proof over 2**20 values takes some ten patches for every breakpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from gatewright.compiler.proof.forms import DIFFERENT, EQUAL, UNKNOWN
+from gatewright.ir.fixed import Ints
+from gatewright.ir.netlist import Op
+
+_CONST, _SUM, _BITS, _GE, _EQ, _SELECT, _MUL, _TABLE = (int(o) for o in (
+    Op.CONST, Op.SUM, Op.BITS, Op.GE, Op.EQ, Op.SELECT, Op.MUL, Op.TABLE))
+LEAF, ROUND, CLIP, WRAP, COUNT = 16, 17, 18, 19, 20
+"""Steps that are no netlist operation: a * variable + b; and what the Graph's functions are made of."""
+
+CODE, IMM, AUX, SIZE, LO, HI, FIRST, END, ROW = range(9)
+"""Columns of a program, one line a step. Its operands are `FIRST:END` of the operand columns."""
+
+
+
+class Programs(NamedTuple):
+    """Programs one after the other: n of them, with `root`, the step that the last one must equal, and up to three operands.
+
+    Program i has the steps lines[first[i]:first[i + 1]], of which operands are counted from the program's first step; and the
+    variables [variables, 4]: lowest value, stride, number of values and step of each. With several variables, the digits of a
+    value's number are theirs, and a patch is one value.
+    """
+
+    first: Ints
+    lines: Ints
+    arg: Ints
+    shift: Ints
+    neg: Any
+    variable_first: Ints
+    variables: Ints
+    root: Ints
+    operands: Ints
+
+
+DONE, SPLIT_J, SPLIT_I, GROW, OUTSIDE = range(5)
+"""A step is done on the patch; the patch must be split before j, or before i, = `value`; M must be `value` times as large; the step
+leaves its bounds or its table."""
+
+MODES = ("FLOOR", "CEIL", "DOWN", "UP", "ROUND", "HALF_UP", "HALF_DOWN", "HALF_CEIL", "HALF_FLOOR")
+"""Rounding modes by number."""
+_FLOOR, _CEIL, _DOWN, _UP, _EVEN, _HALF_UP, _HALF_DOWN, _HALF_CEIL, _HALF_FLOOR = range(9)
+
+WORK = 1 << 26
+"""Most steps that are done for one element."""
+BLOCK = 32
+"""M to begin with."""
+_WORTH = 64
+"""Steps in a patch up to which it is split at each; beyond, M grows to the period."""
+_WIDEST = 1 << 20
+"""Largest M that is taken for the sake of a wrap."""
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def rounded(x: int, shift: int, mode: int) -> int:
+    """x / 2**shift rounded to an integer, by the definition of the mode."""
+    if shift == 0:
+        return x
+    floor = x >> shift
+    rest, half = x - (floor << shift), 1 << (shift - 1)
+    if mode == _FLOOR or rest == 0:
+        return floor
+    if mode == _CEIL:
+        return floor + 1
+    if mode == _DOWN:
+        return floor + (1 if x < 0 else 0)
+    if mode == _UP:
+        return floor + (1 if x > 0 else 0)
+    if rest != half:
+        return floor + (1 if rest > half else 0)
+    if mode == _EVEN:
+        return floor + (floor & 1)
+    if mode == _HALF_UP:
+        return floor + (1 if x > 0 else 0)
+    if mode == _HALF_DOWN:
+        return floor + (1 if x < 0 else 0)
+    return floor + (1 if mode == _HALF_CEIL else 0)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _change(h: int, step: int, count: int) -> int:
+    """The first n in 1..count at which h + step * n is on the other side of h >= 0; count + 1 if none."""
+    if h >= 0 and step < 0:
+        n = h // -step + 1
+    elif h < 0 and step > 0:
+        n = (step - 1 - h) // step
+    else:
+        return count + 1
+    return min(n, count + 1)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _side(h: int, d: int, e: int, j: int, i: int) -> Any:
+    """DONE if h + d * j + e * i >= 0 is the same on the whole patch, else where to split it."""
+    if (h >= 0) != (h + e * i >= 0):
+        return (SPLIT_J, 1) if j > 0 and d != 0 else (SPLIT_I, _change(h, e, i))
+    soon = min(_change(h, d, j), _change(h + e * i, d, j))
+    return (SPLIT_J, soon) if soon <= j else (DONE, 0)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _power(factor: int, d: int) -> int:
+    """The least power of two that makes d a multiple of the power of two `factor`."""
+    grow = 1
+    while (d * grow) & (factor - 1):
+        grow *= 2
+    return grow
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _wrap(p: int, d: int, e: int, least: int, width: int, m: int, j: int, i: int) -> Any:
+    """Modulo 2**width into least..least + 2**width - 1: (answer, value, p, d, e)."""
+    mask = (1 << width) - 1
+    if d & mask == 0:
+        d = 0
+    if e & mask == 0:
+        e = 0
+    room = (p - least) & mask
+    answer, value = _side(room, d, e, j, i)
+    other, at = _side(mask - room, -d, -e, j, i)
+    if answer == DONE or (other == answer and at < value):
+        answer, value = other, at
+    if answer == SPLIT_J:
+        grow = _power(mask + 1, d)
+        if (abs(d) * j) >> width >= _WORTH and m * grow <= _WIDEST:
+            return GROW, grow, p, d, e
+    return answer, value, room + least, d, e
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _round(p: int, d: int, e: int, shift: int, mode: int, m: int, j: int, i: int) -> Any:
+    """(answer, value, p, d, e)"""
+    step = 1 << (shift + 1 if mode == _EVEN and shift > 0 else shift)
+    if j > 0 and d & (step - 1):
+        if mode != _FLOOR or (abs(d) * j) >> shift >= _WORTH:
+            return GROW, _power(step, d), p, d, e
+        answer, value, _, _, _ = _wrap(p, d, e, 0, shift, m, j, i)
+        return answer, value, p >> shift, 0, 0
+    if shift > 0 and (mode == _DOWN or mode == _UP or mode == _HALF_UP or mode == _HALF_DOWN):
+        answer, value = _side(p, d, e, j, i)
+        if answer != DONE:
+            return answer, value, p, d, e
+    y = rounded(p, shift, mode)
+    if e & (step - 1) == 0:
+        return DONE, 0, y, d >> shift, e >> shift
+    same, other = 0, i + 1  # the last i known to give the same, the first to give another result
+    if rounded(p + e * i, shift, mode) == y:
+        same = i
+    while other - same > 1 and same < i:
+        middle = (same + other) // 2
+        if rounded(p + e * middle, shift, mode) == y:
+            same = middle
+        else:
+            other = middle
+    return (DONE if same == i else SPLIT_I), other, y, d >> shift, 0
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _compare(code: int, h: int, d: int, e: int, j: int, i: int) -> Any:
+    """h >= 0, or h == 0: (answer, value, p)"""
+    answer, value = _side(h, d, e, j, i)
+    if code == _EQ and answer == DONE:
+        answer, value = _side(h - 1, d, e, j, i)
+    return answer, value, h >= 0 if code == _GE else h == 0
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _fixed(d: int, e: int, j: int, i: int) -> Any:
+    """DONE if a form with these slopes has one value on the patch, else a split."""
+    return (SPLIT_J, 1) if j > 0 and d != 0 else (SPLIT_I, 1) if i > 0 and e != 0 else (DONE, 0)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _count(levels: Any, p: int, d: int, e: int, j: int, i: int) -> Any:
+    """How many levels x reaches: the same where it is for the least and the largest x. (answer, value, p)"""
+    least = p + min(0, d * j) + min(0, e * i)
+    n = np.searchsorted(levels, least, side="right")
+    answer, value = DONE, 0
+    if n < len(levels):
+        answer, value = _side(p - levels[n], d, e, j, i)
+    return answer, value, n
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _look_up(values: Any, x: int, d: int, e: int, j: int, i: int) -> Any:
+    """An entry that is the same for all i: (answer, value, entry)"""
+    if j > 0 and d != 0:
+        return SPLIT_J, 1, 0
+    if not (0 <= x < len(values) and 0 <= x + e * i < len(values)):
+        return OUTSIDE, 0, 0
+    for k in range(1, i + 1):
+        if values[x + e * k] != values[x]:
+            return SPLIT_I, k, 0
+    return DONE, 0, values[x]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _step(line: Any, arg: Any, shift: Any, neg: Any, table: Any, f: Any, m: int, j: int, i: int) -> Any:
+    """One step of which the operands are done, f[step] = (p, d, e): (answer, value, p, d, e)."""
+    code, at = line[CODE], line[FIRST]
+    if code == _SUM:
+        p, d, e = line[IMM], 0, 0
+        for k in range(at, line[END]):
+            scale = (np.int64(-1) if neg[k] else np.int64(1)) << shift[k]
+            p, d, e = p + scale * f[arg[k], 0], d + scale * f[arg[k], 1], e + scale * f[arg[k], 2]
+        return DONE, 0, p, d, e
+    p, d, e = f[arg[at], 0] << shift[at], f[arg[at], 1] << shift[at], f[arg[at], 2] << shift[at]
+    if code == _BITS:
+        answer, value, p, d, e = _round(p, d, e, line[IMM], _FLOOR, m, j, i)
+        return _wrap(p, d, e, -(1 << (line[AUX] - 1)) if line[LO] < 0 else 0, line[AUX], m, j, i) if answer == DONE else (
+            answer, value, p, d, e)
+    if code == _SELECT:
+        answer, value = _fixed(d, e, j, i)
+        k = at + (1 if p else 2)
+        return answer, value, f[arg[k], 0] << shift[k], f[arg[k], 1] << shift[k], f[arg[k], 2] << shift[k]
+    if code == _GE or code == _EQ or code == _MUL:
+        k = at + 1
+        pb, db, eb = f[arg[k], 0] << shift[k], f[arg[k], 1] << shift[k], f[arg[k], 2] << shift[k]
+        if code != _MUL:
+            answer, value, truth = _compare(code, p - pb, d - db, e - eb, j, i)
+            return answer, value, np.int64(truth), 0, 0
+        answer, value = _fixed(d, e, j, i)
+        if answer == DONE:
+            return DONE, 0, p * pb, p * db, p * eb
+        other, at = _fixed(db, eb, j, i)
+        return (DONE, 0, p * pb, pb * d, pb * e) if other == DONE else (answer, value, p, d, e)
+    if code == _TABLE:
+        answer, value, y = _look_up(table[line[IMM]:line[IMM] + line[SIZE]], p - line[AUX], d, e, j, i)
+        return answer, value, y, 0, 0
+    if code == ROUND:
+        return _round(p, d, e, line[IMM], line[AUX], m, j, i)
+    if code == WRAP:
+        return _wrap(p, d, e, line[IMM], line[AUX], m, j, i)
+    if code == COUNT:
+        answer, value, n = _count(table[line[IMM]:line[IMM] + line[SIZE]], p, d, e, j, i)
+        return answer, value, n + line[AUX], 0, 0
+    answer, value = _side(p - line[IMM], d, e, j, i)  # CLIP
+    if answer == DONE:
+        answer, value = _side(line[AUX] - p, -d, -e, j, i)
+    if p < line[IMM] or p > line[AUX]:
+        p, d, e = min(max(p, line[IMM]), line[AUX]), 0, 0
+    return answer, value, p, d, e
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def evaluate(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: Any, m: int, begin: int, j: int, i: int, f: Any,
+             ) -> Any:
+    """The program on the patch of j + 1 blocks with i + 1 values each from value number `begin` on.
+
+    Fills f [steps, 3]; returns (answer, value, step).
+    """
+    for k in range(len(program)):
+        line = program[k]
+        if line[CODE] == LEAF:
+            v = line[FIRST]
+            digit = begin // variables[v, 1] % variables[v, 2]
+            answer, value = DONE, 0
+            p, d, e = line[IMM] * (variables[v, 0] + digit * variables[v, 3]) + line[AUX], line[IMM] * m, line[IMM]
+        else:
+            answer, value, p, d, e = _step(line, arg, shift, neg, table, f, m, j, i)
+            if answer != DONE:
+                return answer, value, k
+        f[k, 0], f[k, 1], f[k, 2] = p, d, e
+        a, b = d * j, e * i
+        if p + min(a, 0) + min(b, 0) < line[LO] or p + max(a, 0) + max(b, 0) > line[HI]:
+            return OUTSIDE, 0, k
+    return DONE, 0, len(program)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: Any, root: int, operand: Any, witness: Any) -> Any:
+    """Whether line `root` and the last are equal for all values of the variables: (what was found, least and largest value)."""
+    total, last = 1, len(program) - 1
+    for v in range(len(variables)):
+        total *= variables[v, 2]
+    single = len(variables) > 1
+    m = 1 if single else min(total, BLOCK)
+    least, most, work = np.int64(1) << 62, -(np.int64(1) << 62), 0
+    f, patches = np.zeros((len(program), 3), np.int64), np.zeros((64, 3), np.int64)  # patches: number of first value, J, I
+    depth = _cover(patches, 0, total, m)
+    while depth > 0:
+        depth -= 1
+        begin, j, i = patches[depth, 0], patches[depth, 1], patches[depth, 2]
+        if single and j > 0:
+            patches[depth, 0], patches[depth, 1] = begin + 1, j - 1
+            depth, j = depth + 1, 0
+        answer, value, line = evaluate(program, arg, shift, neg, table, variables, m, begin, j, i, f)
+        work += line + 1
+        if work > WORK:
+            return UNKNOWN, least, most
+        if answer == GROW:
+            if m * value > total:
+                value = (total + m - 1) // m
+            m, depth = m * value, _cover(patches, 0, total, m * value)
+        elif answer == SPLIT_J or answer == SPLIT_I:
+            if depth + 2 > len(patches):
+                patches = np.concatenate((patches, np.zeros_like(patches)))
+            along = answer == SPLIT_J
+            patches[depth, 0], patches[depth, 1], patches[depth, 2] = (
+                (begin + value * m, j - value, i) if along else (begin + value, j, i - value))
+            patches[depth + 1, 0], patches[depth + 1, 1], patches[depth + 1, 2] = (
+                (begin, value - 1, i) if along else (begin, j, value - 1))
+            depth += 2
+        elif answer == OUTSIDE or f[root, 0] != f[last, 0] or (j > 0 and f[root, 1] != f[last, 1]) or (
+                i > 0 and f[root, 2] != f[last, 2]):
+            if answer == OUTSIDE and program[line, ROW] < 0:
+                return UNKNOWN, least, most
+            _refute(program, arg, shift, neg, table, variables, m, begin, j, i, f, root, operand, witness)
+            return DIFFERENT, least, most
+        else:
+            a, b = f[last, 1] * j, f[last, 2] * i
+            least, most = min(least, f[last, 0] + min(a, 0) + min(b, 0)), max(most, f[last, 0] + max(a, 0) + max(b, 0))
+    return EQUAL, least, most
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _cover(patches: Any, begin: int, total: int, m: int) -> int:
+    """All values as patches: whole blocks, and what is left of the last. Returns how many."""
+    blocks, count = total // m, 0
+    if blocks:
+        patches[count, 0], patches[count, 1], patches[count, 2] = begin, blocks - 1, m - 1
+        count += 1
+    if total % m:
+        patches[count, 0], patches[count, 1], patches[count, 2] = begin + blocks * m, 0, total % m - 1
+        count += 1
+    return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _refute(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: Any, m: int, begin: int, j: int, i: int, f: Any,
+            root: int, operand: Any, witness: Any) -> None:
+    """Where the programs differ on a patch, at one of three of its corners: up to three operands' values, what was got and
+    expected, and the row that leaves its bounds, or -1."""
+    last = len(program) - 1
+    for at in (begin, begin + j * m, begin + i, begin + j * m + i):
+        answer, _, line = evaluate(program, arg, shift, neg, table, variables, m, at, 0, 0, f)
+        if answer == OUTSIDE or f[root, 0] != f[last, 0]:
+            break
+    for k in range(3):
+        if operand[k] < 0:
+            continue
+        o = program[operand[k]]
+        v = o[FIRST]
+        witness[k] = o[IMM] * (variables[v, 0] + at // variables[v, 1] % variables[v, 2] * variables[v, 3]) + o[AUX]
+    witness[3], witness[4], witness[5] = f[root, 0], f[last, 0], -1
+    if answer == OUTSIDE:
+        witness[3], witness[5] = f[line, 0], program[line, ROW]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def compare_programs(programs: Programs, table: Ints) -> Any:
+    """Whether the steps `root` and the last one of every program agree on all values: (what was found; where they differ, as the
+    operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value)."""
+    n = len(programs.root)
+    found, witness, lo, hi = np.full(n, UNKNOWN), np.zeros((n, 6), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for i in range(n):
+        lines = programs.lines[programs.first[i]:programs.first[i + 1]]
+        if len(lines):
+            variables = programs.variables[programs.variable_first[i]:programs.variable_first[i + 1]]
+            found[i], lo[i], hi[i] = _agree(lines, programs.arg, programs.shift, programs.neg, table, variables, programs.root[i],
+                                            programs.operands[i], witness[i])
+    return found, witness, lo, hi

@@ -1,0 +1,303 @@
+"""Exact linear forms: what every row of a Netlist is as an integer combination of rows that are no sums.
+
+These rows are the *atoms*; two rows with equal forms have equal values whatever the atoms carry. Forms are sparse: the atoms
+of row r are `atom[first[r]:first[r+1]]`, ascending, with coefficients that are not zero.
+
+Everything is exact in int64: `weight` bounds the sum of the absolute coefficients and the constant on the way, in floating
+point with room for its rounding, and a form beyond `LIMIT` counts as unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from gatewright.compiler.proof.places import Places
+from gatewright.ir.fixed import Ints
+from gatewright.ir.netlist import Netlist, Op
+
+LIMIT = float(1 << 61)
+_INPUT, _SUM = int(Op.INPUT), int(Op.SUM)
+
+EQUAL, DIFFERENT, UNKNOWN, ABSENT = range(4)
+"""What a comparison finds: proven; refuted; not covered; an element that is nowhere, because nothing depends on it."""
+
+
+class Columns(NamedTuple):
+    """The columns of a Netlist and its tables, one after the other, for compiled code."""
+
+    op: Ints
+    imm: Ints
+    aux: Ints
+    lo: Ints
+    hi: Ints
+    first: Ints
+    arg: Ints
+    shift: Ints
+    neg: Any
+    table: Ints
+    table_first: Ints
+
+
+class Forms(NamedTuple):
+    first: Ints
+    atom: Ints
+    coef: Ints
+    const: Ints
+    weight: Any
+
+
+class Elements(NamedTuple):
+    """Where the Graph's elements are (`Places`), and the range that is known of each."""
+
+    first: Ints
+    row: Ints
+    coef: Ints
+    const: Ints
+    gone: Any
+    lo: Ints
+    hi: Ints
+
+
+def columns(netlist: Netlist) -> Columns:
+    def wide(x: Any) -> Ints:
+        return np.ascontiguousarray(x, np.int64)
+    return Columns(wide(netlist.op), netlist.imm, netlist.aux, netlist.lo, netlist.hi, netlist.first, wide(netlist.arg),
+                   wide(netlist.shift), netlist.neg, np.concatenate([np.zeros(0, np.int64), *netlist.tables]),
+                   np.cumsum([0, *(len(t) for t in netlist.tables)]))
+
+
+def elements(places: Places, lo: Ints, hi: Ints) -> Elements:
+    return Elements(places.first, places.row.astype(np.int64), places.coef, places.const, places.gone, lo, hi)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def linear_forms(net: Columns) -> Forms:
+    """The forms of all rows. A row that can have one value only is that constant."""
+    n = len(net.op)
+    first, const, weight = np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.float64)
+    atom, coef = np.zeros(4 * n + 16, np.int64), np.zeros(4 * n + 16, np.int64)
+    size = 0
+    for r in range(n):
+        first[r] = size
+        if net.lo[r] == net.hi[r]:
+            const[r], weight[r] = net.lo[r], abs(np.float64(net.lo[r]))
+        elif net.op[r] != _SUM:
+            if size + 1 > len(atom):
+                atom, coef = _room(atom, coef, size + 1)
+            atom[size], coef[size], weight[r] = r, 1, 1.0
+            size += 1
+        else:
+            total = 0
+            for k in range(net.first[r], net.first[r + 1]):
+                total += first[net.arg[k] + 1] - first[net.arg[k]]
+            if size + 2 * total > len(atom):
+                atom, coef = _room(atom, coef, size + 2 * total)
+            const[r], weight[r] = net.imm[r], abs(np.float64(net.imm[r]))
+            end = size
+            for k in range(net.first[r], net.first[r + 1]):
+                x, scale = net.arg[k], (np.int64(-1) if net.neg[k] else np.int64(1)) << net.shift[k]
+                const[r] += scale * const[x]
+                weight[r] += abs(np.float64(scale)) * weight[x]
+                end = _merge(atom, coef, size, end, first[x], first[x + 1], scale, size + total)
+            size = end
+        first[r + 1] = size
+    return Forms(first, atom[:size], coef[:size], const, weight)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _room(atom: Any, coef: Any, size: int) -> Any:
+    more = np.zeros(max(2 * len(atom), size), np.int64)
+    less = np.zeros(len(more), np.int64)
+    more[:len(atom)] = atom
+    less[:len(coef)] = coef
+    return more, less
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _merge(atom: Any, coef: Any, begin: int, end: int, other: int, stop: int, scale: int, spare: int) -> int:
+    """Adds `scale` times the form at `other:stop` to the one at `begin:end`; returns its new end. `spare`: free space."""
+    size = end - begin
+    for k in range(size):
+        atom[spare + k], coef[spare + k] = atom[begin + k], coef[begin + k]
+    a, b, at = spare, other, begin
+    while a < spare + size or b < stop:
+        if b == stop or (a < spare + size and atom[a] < atom[b]):
+            atom[at], coef[at] = atom[a], coef[a]
+            a += 1
+        elif a == spare + size or atom[b] < atom[a]:
+            atom[at], coef[at] = atom[b], scale * coef[b]
+            b += 1
+        else:
+            atom[at], coef[at] = atom[a], coef[a] + scale * coef[b]
+            a, b = a + 1, b + 1
+        if coef[at] != 0:
+            at += 1
+    return at
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def add_row(forms: Forms, row: int, scale: int, acc: Any, touched: Any, count: int) -> int:
+    """acc += scale * form(row), but for its constant; `touched[:count]` are the atoms that acc may hold. Returns the new count.
+
+    `acc` is all zero outside of `touched`; an atom is listed once, because `touched`'s second half marks it.
+    """
+    n = len(acc)
+    for k in range(forms.first[row], forms.first[row + 1]):
+        at = forms.atom[k]
+        if touched[n + at] == 0:
+            touched[n + at] = 1
+            touched[count] = at
+            count += 1
+        acc[at] += scale * forms.coef[k]
+    return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def add_element(forms: Forms, el: Elements, e: int, scale: int, acc: Any, touched: Any, count: int) -> Any:
+    """The same for an element; returns (count, its constant, its weight), both times scale."""
+    const, weight = scale * el.const[e], abs(np.float64(scale)) * abs(np.float64(el.const[e]))
+    for k in range(el.first[e], el.first[e + 1]):
+        row, factor = el.row[k], scale * el.coef[k]
+        const += factor * forms.const[row]
+        weight += abs(np.float64(scale)) * abs(np.float64(el.coef[k])) * forms.weight[row]
+        count = add_row(forms, row, factor, acc, touched, count)
+    return count, const, weight
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def element_forms(forms: Forms, el: Elements, which: Ints) -> Forms:
+    """The forms of some elements."""
+    n, count = len(forms.const), len(which)
+    acc, touched = np.zeros(n, np.int64), np.zeros(2 * n + 1, np.int64)
+    first, const, weight = np.zeros(count + 1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.float64)
+    atom, coef = np.zeros(4 * count + 16, np.int64), np.zeros(4 * count + 16, np.int64)
+    size = 0
+    for i in range(count):
+        met, const[i], weight[i] = add_element(forms, el, which[i], 1, acc, touched, 0)
+        if size + met > len(atom):
+            atom, coef = _room(atom, coef, size + met)
+        for at in np.sort(touched[:met]):
+            if acc[at] != 0:
+                atom[size], coef[size] = at, acc[at]
+                size += 1
+        clear(acc, touched, met)
+        first[i + 1] = size
+    return Forms(first, atom[:size], coef[:size], const, weight)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def clear(acc: Any, touched: Any, count: int) -> bool:
+    """Empties acc; whether it was zero everywhere."""
+    n, zero = len(acc), True
+    for k in range(count):
+        at = touched[k]
+        zero &= acc[at] == 0
+        acc[at] = 0
+        touched[n + at] = 0
+    return zero
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def interval(forms: Forms, net: Columns, row: int) -> Any:
+    """The range of a row's form for all values of its atoms within their bounds; (1, 0) where it may be too wide."""
+    lo = hi = forms.const[row]
+    size = forms.weight[row]
+    for k in range(forms.first[row], forms.first[row + 1]):
+        c, at = forms.coef[k], forms.atom[k]
+        size += abs(np.float64(c)) * max(abs(np.float64(net.lo[at])), abs(np.float64(net.hi[at])))
+        lo += c * (net.lo[at] if c > 0 else net.hi[at])
+        hi += c * (net.hi[at] if c > 0 else net.lo[at])
+    return (np.int64(1), np.int64(0)) if size > LIMIT else (lo, hi)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def element_interval(forms: Forms, net: Columns, el: Elements, e: int) -> Any:
+    """The same for an element, as far as its terms tell."""
+    if el.first[e + 1] == el.first[e] + 1 and el.coef[el.first[e]] == 1 and el.const[e] == 0:
+        return interval(forms, net, el.row[el.first[e]])
+    return np.int64(1), np.int64(0)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def compare_linear(net: Columns, forms: Forms, el: Elements, base: int, operands: Ints, first: Ints, element: Ints, weight: Ints,
+                   const: Ints) -> Any:
+    """Compares the elements base, base + 1, ... with const[i] + sum of weight * element over the terms first[i]:first[i+1],
+    coefficient by coefficient. Returns what it found of each; sets their ranges.
+
+    Forms that differ are different values, unless the netlist's has atoms that belong to none of the `operands`: then it may be
+    equal for a reason that forms do not show, and is unknown.
+    """
+    n = len(net.op)
+    known = _support(net, forms, el, operands)
+    found = np.zeros(len(const), np.int64)
+    acc, touched = np.zeros(n, np.int64), np.zeros(2 * n + 1, np.int64)
+    for i in range(len(const)):
+        e = base + i
+        lo = hi = const[i]
+        size, reach, missing = abs(np.float64(const[i])), abs(np.float64(const[i])), False
+        count, total = 0, -const[i]
+        for k in range(first[i], first[i + 1]):
+            x, w = element[k], weight[k]
+            if w == 0:
+                continue
+            missing |= el.gone[x]
+            count, c, s = add_element(forms, el, x, -w, acc, touched, count)
+            total, size = total + c, size + s
+            reach += abs(np.float64(w)) * max(abs(np.float64(el.lo[x])), abs(np.float64(el.hi[x])))
+            lo += w * (el.lo[x] if w > 0 else el.hi[x])
+            hi += w * (el.hi[x] if w > 0 else el.lo[x])
+        count, c, s = add_element(forms, el, e, 1, acc, touched, count)
+        foreign = False
+        for k in range(count):
+            foreign |= not known[touched[k]] and acc[touched[k]] != 0
+        zero = clear(acc, touched, count)
+        if reach < LIMIT:
+            el.lo[e], el.hi[e] = lo, hi
+        if el.gone[e]:
+            found[i] = ABSENT
+        elif missing or size + s > LIMIT or reach > LIMIT:
+            found[i] = UNKNOWN
+        elif not zero or total + c != 0:
+            found[i] = UNKNOWN if foreign else DIFFERENT
+        else:
+            lo, hi = element_interval(forms, net, el, e)
+            if lo <= hi:
+                el.lo[e], el.hi[e] = max(el.lo[e], lo), min(el.hi[e], hi)
+    return found
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _support(net: Columns, forms: Forms, el: Elements, operands: Ints) -> Any:
+    """The atoms that are inputs or belong to an operand."""
+    known = net.op == _INPUT
+    for e in operands:
+        for k in range(el.first[e], el.first[e + 1]):
+            for j in range(forms.first[el.row[k]], forms.first[el.row[k] + 1]):
+                known[forms.atom[j]] = True
+    return known
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def fit_bounds(net: Columns, forms: Forms, fine: Any) -> None:
+    """Marks in `fine` the rows whose form, over all values of its atoms within their bounds, lies within their own."""
+    for r in range(len(fine)):
+        if not fine[r]:
+            lo, hi = interval(forms, net, r)
+            fine[r] = net.op[r] == _SUM and lo <= hi and net.lo[r] <= lo and hi <= net.hi[r]
+
+
+def written(forms: Forms, el: Elements, parts: list[tuple[int, int]], const: int = 0) -> tuple[dict[int, int], int]:
+    """The form of sum of weight * element + const, {atom: coefficient} and its constant: for messages."""
+    total: dict[int, int] = {}
+    for e, w in parts:
+        const += w * int(el.const[e])
+        for k in range(el.first[e], el.first[e + 1]):
+            row, factor = int(el.row[k]), w * int(el.coef[k])
+            const += factor * int(forms.const[row])
+            for j in range(forms.first[row], forms.first[row + 1]):
+                at = int(forms.atom[j])
+                total[at] = total.get(at, 0) + factor * int(forms.coef[j])
+    return {k: v for k, v in sorted(total.items()) if v}, const
