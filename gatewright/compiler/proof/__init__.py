@@ -227,7 +227,9 @@ class _Prover:
         single = single[self.el.coef[self.el.first[single]] == 1]
         row = self.el.row[self.el.first[single]]
         fine[row[(self.el.lo[single] >= self.netlist.lo[row]) & (self.el.hi[single] <= self.netlist.hi[row])]] = True
-        fit_bounds(self.net, self.forms, fine)
+        merged = np.flatnonzero(np.diff(self.el.first) > 1)
+        of = element_forms(self.forms, self.el, merged)
+        fit_bounds(self.net, self.forms, of, self.el.lo[merged], self.el.hi[merged], fine)
         for row in np.flatnonzero(~fine).tolist():
             self.uncovered.append((self.netlist.origins[self.netlist.origin[row]], f"bounds of row %{row}", 1))
 

@@ -281,12 +281,49 @@ def _support(net: Columns, forms: Forms, el: Elements, operands: Ints) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def fit_bounds(net: Columns, forms: Forms, fine: Any) -> None:
-    """Marks in `fine` the rows whose form, over all values of its atoms within their bounds, lies within their own."""
-    for r in range(len(fine)):
-        if not fine[r]:
-            lo, hi = interval(forms, net, r)
-            fine[r] = net.op[r] == _SUM and lo <= hi and net.lo[r] <= lo and hi <= net.hi[r]
+def fit_bounds(net: Columns, forms: Forms, of: Forms, lo: Ints, hi: Ints, fine: Any) -> None:
+    """Marks in `fine` the sums whose form lies within their bounds, for all values of its atoms within theirs; or, where the form
+    has a multiple of a whole element (`of` are their forms, lo..hi their ranges), of that element."""
+    n = len(net.op)
+    acc, owner = np.zeros(n, np.int64), np.full(n, -1)
+    for e in range(len(lo)):
+        for k in range(of.first[e], of.first[e + 1]):
+            owner[of.atom[k]] = e
+    for r in range(n):
+        if fine[r] or net.op[r] != _SUM or forms.weight[r] > LIMIT:
+            continue
+        taken = range(forms.first[r], forms.first[r + 1])
+        for k in taken:
+            acc[forms.atom[k]] = forms.coef[k]
+        least = most = forms.const[r]
+        size = forms.weight[r]
+        for k in taken:
+            at = forms.atom[k]
+            e, c = owner[at], acc[at]
+            low, high = net.lo[at], net.hi[at]
+            if c != 0 and e >= 0:
+                c = _multiple(of, e, acc)
+            if c != 0 and e >= 0:
+                for j in range(of.first[e], of.first[e + 1]):
+                    acc[of.atom[j]] = 0
+                low, high = lo[e] - of.const[e], hi[e] - of.const[e]
+            else:
+                c, acc[at] = acc[at], 0
+            size += abs(np.float64(c)) * max(abs(np.float64(low)), abs(np.float64(high)))
+            least += c * (low if c > 0 else high)
+            most += c * (high if c > 0 else low)
+        fine[r] = size < LIMIT and net.lo[r] <= least and most <= net.hi[r]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _multiple(of: Forms, e: int, acc: Any) -> int:
+    """The c of which acc holds c times all of element e; 0 if there is none."""
+    f = of.first[e]
+    c = acc[of.atom[f]] // of.coef[f]
+    for k in range(f, of.first[e + 1]):
+        if acc[of.atom[k]] != c * of.coef[k]:
+            return np.int64(0)
+    return c
 
 
 def written(forms: Forms, el: Elements, parts: list[tuple[int, int]], const: int = 0) -> tuple[dict[int, int], int]:
