@@ -68,3 +68,25 @@ def test_the_judge_shares_no_code_with_what_it_judges() -> None:
             fine = (name.startswith(("gatewright.errors.", "gatewright.sim.judge.")) if top == "gatewright" else
                     top in {"numpy", "onnx"} | sys.stdlib_module_names)
             assert fine, f"{file.name} imports {name}"
+
+
+def test_the_proof_shares_no_code_with_what_it_proves() -> None:
+    """Its own files, errors, ir and numpy."""
+    for file in sorted((PACKAGE / "compiler" / "proof").glob("*.py")):
+        for name in imports(file):
+            top = name.split(".")[0]
+            fine = (name.startswith(("gatewright.errors.", "gatewright.ir.", "gatewright.compiler.proof."))
+                    if top == "gatewright" else top in {"numpy", "numba"} | sys.stdlib_module_names)
+            assert fine, f"{file.name} imports {name}"
+
+
+def test_compiled_functions_of_the_proof_call_none_of_another_file() -> None:
+    """Numba's cache looks at the date of one file only: a change in the other would not be seen."""
+    files = {f.stem: ast.parse(f.read_text(encoding="utf-8")) for f in (PACKAGE / "compiler" / "proof").glob("*.py")}
+    compiled = {stem: {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+                for stem, tree in files.items()}
+    for stem, own in compiled.items():
+        others = set().union(*(names for other, names in compiled.items() if other != stem)) - set(own)
+        for node in own.values():
+            called = {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)}
+            assert not called & others, f"{stem}.{node.name} calls {called & others}"

@@ -92,7 +92,7 @@ def _manifest(c: Compilation, sources: Sequence[str]) -> str:
     values = {
         "gatewright": __version__, "sha256": c.sha256,
         "model": {"file": c.imported.model.path.name, "sha256": c.imported.model.sha256, "producer": c.imported.model.producer},
-        "options": c.options.to_json(), "notes": list(c.notes),
+        "options": c.options.to_json(), "notes": list(c.notes), "proof": str(c.proof),
         "input_casts": {k: str(v) for k, v in c.imported.input_casts.items()},
         "output_casts": {k: str(v) for k, v in c.imported.output_casts.items()},
         "quantisers": {k: [q.tensor, q.factor, q.shift] for k, q in c.imported.quantisers.items()},

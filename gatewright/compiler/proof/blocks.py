@@ -11,7 +11,8 @@ which is *exact*. Each operation either keeps this form, or refuses and says whe
 
 - the variable itself has d = M, e = 1; a sum adds p, d and e;
 - a comparison with 0 is the same on the whole patch if it is at the corners, because the form is monotone in j and in i;
-- a slice from bit i up divides by 2**i: exact where 2**i divides d and e, or divides d while e * i crosses no multiple of 2**i;
+- a slice from bit s up divides by 2**s: exact where 2**s divides d and e, or divides d while e * i crosses no multiple of 2**s. It
+  waits until a step needs it, as a fourth number s: x / 2**s >= c, rounded down, is x >= c * 2**s, exact without any splitting;
 - a slice (or a wrap) that cuts high bits subtracts the same multiple of the period everywhere if both ends lie in one period;
 - a selection needs a condition, a table an entry, and a product one factor, that is the same everywhere;
 - rounding to a multiple of 2**s moves by a whole number where x moves by a multiple of 2**s (2**(s+1) for halves to even, and on one
@@ -45,13 +46,14 @@ CODE, IMM, AUX, SIZE, LO, HI, FIRST, END, ROW = range(9)
 class Programs(NamedTuple):
     """Programs one after the other: n of them, with `root`, the step that the last one must equal, and up to three operands.
 
-    Program i has the steps lines[first[i]:first[i + 1]], of which operands are counted from the program's first step; and the
+    Program i has the steps lines[first[i]:first[i + 1]]; their operands, counted from its first step, from arg_first[i] on; and the
     variables [variables, 4]: lowest value, stride, number of values and step of each. With several variables, the digits of a
     value's number are theirs, and a patch is one value.
     """
 
     first: Ints
     lines: Ints
+    arg_first: Ints
     arg: Ints
     shift: Ints
     neg: Any
@@ -164,7 +166,7 @@ def _round(p: int, d: int, e: int, shift: int, mode: int, m: int, j: int, i: int
             return GROW, _power(step, d), p, d, e
         answer, value, _, _, _ = _wrap(p, d, e, 0, shift, m, j, i)
         return answer, value, p >> shift, 0, 0
-    if shift > 0 and (mode == _DOWN or mode == _UP or mode == _HALF_UP or mode == _HALF_DOWN):
+    if shift > 0 and mode in (_DOWN, _UP, _HALF_UP, _HALF_DOWN):
         answer, value = _side(p, d, e, j, i)
         if answer != DONE:
             return answer, value, p, d, e
@@ -223,51 +225,120 @@ def _look_up(values: Any, x: int, d: int, e: int, j: int, i: int) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _operand(f: Any, k: int, shift: int, m: int, j: int, i: int) -> Any:
+    """A step's value << shift, with the division done: (answer, value, p, d, e)"""
+    if f[k, 3] == 0:
+        return DONE, 0, f[k, 0] << shift, f[k, 1] << shift, f[k, 2] << shift
+    answer, value, p, d, e = _round(f[k, 0], f[k, 1], f[k, 2], f[k, 3], _FLOOR, m, j, i)
+    return answer, value, p << shift, d << shift, e << shift
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _bits(line: Any, f: Any, k: int, shift: int, m: int, j: int, i: int) -> Any:
+    """A slice. Where it cuts nothing above, its division by a power of two waits until a step needs it done; a comparison with a
+    constant does not: (answer, value, p, d, e, bits to shift)"""
+    least, low = -(1 << (line[AUX] - 1)) if line[LO] < 0 else 0, line[IMM]
+    if shift == 0:
+        p, d, e, down = f[k, 0], f[k, 1], f[k, 2], min(f[k, 3] + low, 63)
+        bottom, top = p + min(0, d * j) + min(0, e * i), p + max(0, d * j) + max(0, e * i)
+        if ((bottom >> down) - least) >> line[AUX] == 0 and ((top >> down) - least) >> line[AUX] == 0:
+            return DONE, 0, p, d, e, down
+    answer, value, p, d, e = _operand(f, k, shift, m, j, i)
+    if answer == DONE:
+        answer, value, p, d, e = _round(p, d, e, low, _FLOOR, m, j, i)
+    if answer == DONE:
+        answer, value, p, d, e = _wrap(p, d, e, least, line[AUX], m, j, i)
+    return answer, value, p, d, e, 0
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _minus(f: Any, a: int, sa: int, b: int, sb: int, m: int, j: int, i: int) -> Any:
+    """a - b: (answer, value, p, d, e)"""
+    answer, value, p, d, e = _operand(f, a, sa, m, j, i)
+    if answer != DONE:
+        return answer, value, p, d, e
+    answer, value, pb, db, eb = _operand(f, b, sb, m, j, i)
+    return answer, value, p - pb, d - db, e - eb
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _difference(f: Any, a: int, sa: int, b: int, sb: int, m: int, j: int, i: int) -> Any:
+    """h of a >= b as h >= 0: (answer, value, p, d, e). With x still to be divided by 2**s and a constant c, x / 2**s >= c is
+    x - c * 2**s >= 0, and c >= x / 2**s is (c + 1) * 2**s - 1 - x >= 0."""
+    c = f[b, 0] << sb
+    if f[a, 3] > 0 and sa == 0 and f[b, 1] == 0 and f[b, 2] == 0 and f[b, 3] == 0 and abs(c) < 1 << (61 - f[a, 3]):
+        return DONE, 0, f[a, 0] - (c << f[a, 3]), f[a, 1], f[a, 2]
+    c = f[a, 0] << sa
+    if f[b, 3] > 0 and sb == 0 and f[a, 1] == 0 and f[a, 2] == 0 and f[a, 3] == 0 and abs(c) < 1 << (61 - f[b, 3]):
+        return DONE, 0, ((c + 1) << f[b, 3]) - 1 - f[b, 0], -f[b, 1], -f[b, 2]
+    return _minus(f, a, sa, b, sb, m, j, i)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _step(line: Any, arg: Any, shift: Any, neg: Any, table: Any, f: Any, m: int, j: int, i: int) -> Any:
-    """One step of which the operands are done, f[step] = (p, d, e): (answer, value, p, d, e)."""
+    """One step of which the operands are done, f[step] = (p, d, e, bits to shift): (answer, value, p, d, e, bits to shift)."""
     code, at = line[CODE], line[FIRST]
     if code == _SUM:
         p, d, e = line[IMM], 0, 0
         for k in range(at, line[END]):
-            scale = (np.int64(-1) if neg[k] else np.int64(1)) << shift[k]
-            p, d, e = p + scale * f[arg[k], 0], d + scale * f[arg[k], 1], e + scale * f[arg[k], 2]
-        return DONE, 0, p, d, e
-    p, d, e = f[arg[at], 0] << shift[at], f[arg[at], 1] << shift[at], f[arg[at], 2] << shift[at]
+            answer, value, px, dx, ex = _operand(f, arg[k], shift[k], m, j, i)
+            if answer != DONE:
+                return answer, value, p, d, e, 0
+            sign = -1 if neg[k] else 1
+            p, d, e = p + sign * px, d + sign * dx, e + sign * ex
+        return DONE, 0, p, d, e, 0
     if code == _BITS:
-        answer, value, p, d, e = _round(p, d, e, line[IMM], _FLOOR, m, j, i)
-        return _wrap(p, d, e, -(1 << (line[AUX] - 1)) if line[LO] < 0 else 0, line[AUX], m, j, i) if answer == DONE else (
-            answer, value, p, d, e)
+        return _bits(line, f, arg[at], shift[at], m, j, i)
+    if code in (_GE, _EQ):
+        answer, value, p, d, e = _difference(f, arg[at], shift[at], arg[at + 1], shift[at + 1], m, j, i) if code == _GE else (
+            _minus(f, arg[at], shift[at], arg[at + 1], shift[at + 1], m, j, i))
+        if answer != DONE:
+            return answer, value, p, d, e, 0
+        answer, value, truth = _compare(code, p, d, e, j, i)
+        return answer, value, np.int64(truth), 0, 0, 0
+    answer, value, p, d, e = _operand(f, arg[at], shift[at], m, j, i)
+    if answer != DONE:
+        return answer, value, p, d, e, 0
     if code == _SELECT:
         answer, value = _fixed(d, e, j, i)
         k = at + (1 if p else 2)
-        return answer, value, f[arg[k], 0] << shift[k], f[arg[k], 1] << shift[k], f[arg[k], 2] << shift[k]
-    if code == _GE or code == _EQ or code == _MUL:
-        k = at + 1
-        pb, db, eb = f[arg[k], 0] << shift[k], f[arg[k], 1] << shift[k], f[arg[k], 2] << shift[k]
-        if code != _MUL:
-            answer, value, truth = _compare(code, p - pb, d - db, e - eb, j, i)
-            return answer, value, np.int64(truth), 0, 0
-        answer, value = _fixed(d, e, j, i)
+        if answer != DONE or (shift[k] > 0 and f[arg[k], 3] > 0):
+            other, other_value, p, d, e = _operand(f, arg[k], shift[k], m, j, i)
+            return (answer, value, p, d, e, 0) if answer != DONE else (other, other_value, p, d, e, 0)
+        return DONE, 0, f[arg[k], 0] << shift[k], f[arg[k], 1] << shift[k], f[arg[k], 2] << shift[k], f[arg[k], 3]
+    if code == _MUL:
+        other, other_value, pb, db, eb = _operand(f, arg[at + 1], shift[at + 1], m, j, i)
+        if other != DONE:
+            return other, other_value, p, d, e, 0
+        if _fixed(d, e, j, i)[0] == DONE:
+            return DONE, 0, p * pb, p * db, p * eb, 0
+        answer, value = _fixed(db, eb, j, i)
         if answer == DONE:
-            return DONE, 0, p * pb, p * db, p * eb
-        other, at = _fixed(db, eb, j, i)
-        return (DONE, 0, p * pb, pb * d, pb * e) if other == DONE else (answer, value, p, d, e)
+            return DONE, 0, p * pb, pb * d, pb * e, 0
+        answer, value = _fixed(d, e, j, i)
+        return answer, value, p, d, e, 0
     if code == _TABLE:
         answer, value, y = _look_up(table[line[IMM]:line[IMM] + line[SIZE]], p - line[AUX], d, e, j, i)
-        return answer, value, y, 0, 0
-    if code == ROUND:
-        return _round(p, d, e, line[IMM], line[AUX], m, j, i)
-    if code == WRAP:
-        return _wrap(p, d, e, line[IMM], line[AUX], m, j, i)
+        return answer, value, y, 0, 0, 0
     if code == COUNT:
         answer, value, n = _count(table[line[IMM]:line[IMM] + line[SIZE]], p, d, e, j, i)
-        return answer, value, n + line[AUX], 0, 0
-    answer, value = _side(p - line[IMM], d, e, j, i)  # CLIP
+        return answer, value, n + line[AUX], 0, 0, 0
+    if code == ROUND:
+        answer, value, p, d, e = _round(p, d, e, line[IMM], line[AUX], m, j, i)
+    elif code == WRAP:
+        answer, value, p, d, e = _wrap(p, d, e, line[IMM], line[AUX], m, j, i)
+    else:
+        answer, value, p, d, e = _clip(line[IMM], line[AUX], p, d, e, j, i)
+    return answer, value, p, d, e, 0
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _clip(lo: int, hi: int, p: int, d: int, e: int, j: int, i: int) -> Any:
+    """(answer, value, p, d, e)"""
+    answer, value = _side(p - lo, d, e, j, i)
     if answer == DONE:
-        answer, value = _side(line[AUX] - p, -d, -e, j, i)
-    if p < line[IMM] or p > line[AUX]:
-        p, d, e = min(max(p, line[IMM]), line[AUX]), 0, 0
-    return answer, value, p, d, e
+        answer, value = _side(hi - p, -d, -e, j, i)
+    return (answer, value, p, d, e) if lo <= p <= hi else (answer, value, min(max(p, lo), hi), 0, 0)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -275,22 +346,22 @@ def evaluate(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables
              ) -> Any:
     """The program on the patch of j + 1 blocks with i + 1 values each from value number `begin` on.
 
-    Fills f [steps, 3]; returns (answer, value, step).
+    Fills f [steps, 4]; returns (answer, value, step).
     """
     for k in range(len(program)):
         line = program[k]
         if line[CODE] == LEAF:
             v = line[FIRST]
             digit = begin // variables[v, 1] % variables[v, 2]
-            answer, value = DONE, 0
             p, d, e = line[IMM] * (variables[v, 0] + digit * variables[v, 3]) + line[AUX], line[IMM] * m, line[IMM]
+            down = 0
         else:
-            answer, value, p, d, e = _step(line, arg, shift, neg, table, f, m, j, i)
+            answer, value, p, d, e, down = _step(line, arg, shift, neg, table, f, m, j, i)
             if answer != DONE:
                 return answer, value, k
-        f[k, 0], f[k, 1], f[k, 2] = p, d, e
+        f[k, 0], f[k, 1], f[k, 2], f[k, 3] = p, d, e, down
         a, b = d * j, e * i
-        if p + min(a, 0) + min(b, 0) < line[LO] or p + max(a, 0) + max(b, 0) > line[HI]:
+        if (p + min(a, 0) + min(b, 0)) >> down < line[LO] or (p + max(a, 0) + max(b, 0)) >> down > line[HI]:
             return OUTSIDE, 0, k
     return DONE, 0, len(program)
 
@@ -304,7 +375,7 @@ def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: 
     single = len(variables) > 1
     m = 1 if single else min(total, BLOCK)
     least, most, work = np.int64(1) << 62, -(np.int64(1) << 62), 0
-    f, patches = np.zeros((len(program), 3), np.int64), np.zeros((64, 3), np.int64)  # patches: number of first value, J, I
+    f, patches = np.zeros((len(program), 4), np.int64), np.zeros((64, 3), np.int64)  # patches: number of first value, J, I
     depth = _cover(patches, 0, total, m)
     while depth > 0:
         depth -= 1
@@ -320,7 +391,7 @@ def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: 
             if m * value > total:
                 value = (total + m - 1) // m
             m, depth = m * value, _cover(patches, 0, total, m * value)
-        elif answer == SPLIT_J or answer == SPLIT_I:
+        elif answer in (SPLIT_J, SPLIT_I):
             if depth + 2 > len(patches):
                 patches = np.concatenate((patches, np.zeros_like(patches)))
             along = answer == SPLIT_J
@@ -372,7 +443,7 @@ def _refute(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables:
         witness[k] = o[IMM] * (variables[v, 0] + at // variables[v, 1] % variables[v, 2] * variables[v, 3]) + o[AUX]
     witness[3], witness[4], witness[5] = f[root, 0], f[last, 0], -1
     if answer == OUTSIDE:
-        witness[3], witness[5] = f[line, 0], program[line, ROW]
+        witness[3], witness[5] = f[line, 0] >> f[line, 3], program[line, ROW]
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -381,10 +452,52 @@ def compare_programs(programs: Programs, table: Ints) -> Any:
     operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value)."""
     n = len(programs.root)
     found, witness, lo, hi = np.full(n, UNKNOWN), np.zeros((n, 6), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    known = {np.int64(0): -1}  # the elements of a channel have equal programs
     for i in range(n):
         lines = programs.lines[programs.first[i]:programs.first[i + 1]]
-        if len(lines):
-            variables = programs.variables[programs.variable_first[i]:programs.variable_first[i + 1]]
-            found[i], lo[i], hi[i] = _agree(lines, programs.arg, programs.shift, programs.neg, table, variables, programs.root[i],
-                                            programs.operands[i], witness[i])
+        if len(lines) == 0:
+            continue
+        key = _digest(programs, i)
+        if key in known and _alike(programs, known[key], i):
+            same = known[key]
+            found[i], witness[i], lo[i], hi[i] = found[same], witness[same], lo[same], hi[same]
+            continue
+        known[key] = i
+        taken = slice(programs.arg_first[i], programs.arg_first[i + 1])
+        variables = programs.variables[programs.variable_first[i]:programs.variable_first[i + 1]]
+        found[i], lo[i], hi[i] = _agree(lines, programs.arg[taken], programs.shift[taken], programs.neg[taken], table, variables,
+                                        programs.root[i], programs.operands[i], witness[i])
     return found, witness, lo, hi
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _digest(programs: Programs, i: int) -> Any:
+    mixed = np.uint64(programs.root[i])
+    for k in range(programs.first[i], programs.first[i + 1]):
+        for c in range(ROW):
+            mixed = (mixed ^ (mixed >> np.uint64(29)) ^ np.uint64(programs.lines[k, c])) * np.uint64(0xBF58476D1CE4E5B9)
+    return np.int64(mixed >> np.uint64(1))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _alike(programs: Programs, a: int, b: int) -> bool:
+    """Whether two programs are equal but for the rows that they are of."""
+    first, args, variables = programs.first, programs.arg_first, programs.variable_first
+    if programs.root[a] != programs.root[b] or (programs.operands[a] != programs.operands[b]).any():
+        return False
+    for f in (first, args, variables):
+        if f[a + 1] - f[a] != f[b + 1] - f[b]:
+            return False
+    for k in range(first[a + 1] - first[a]):
+        for c in range(ROW):
+            if programs.lines[first[a] + k, c] != programs.lines[first[b] + k, c]:
+                return False
+    for k in range(args[a + 1] - args[a]):
+        x, y = args[a] + k, args[b] + k
+        if programs.arg[x] != programs.arg[y] or programs.shift[x] != programs.shift[y] or programs.neg[x] != programs.neg[y]:
+            return False
+    for k in range(variables[a + 1] - variables[a]):
+        for c in range(4):
+            if programs.variables[variables[a] + k, c] != programs.variables[variables[b] + k, c]:
+                return False
+    return True

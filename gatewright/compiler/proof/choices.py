@@ -63,7 +63,8 @@ def compare_choices(net: Columns, forms: Forms, el: Elements, of: Forms, base: i
         x, y = operands[i, -2], operands[i, -1]
         if product:
             a, b, c, d = el.lo[x] * el.lo[y], el.lo[x] * el.hi[y], el.hi[x] * el.lo[y], el.hi[x] * el.hi[y]
-            if max(abs(np.float64(el.lo[x])), abs(np.float64(el.hi[x]))) * max(abs(np.float64(el.lo[y])), abs(np.float64(el.hi[y]))) > 2.0**61:
+            widest = [max(abs(np.float64(el.lo[z])), abs(np.float64(el.hi[z]))) for z in (x, y)]
+            if widest[0] * widest[1] > LIMIT:
                 continue
             if x == y:
                 el.lo[e], el.hi[e] = (0 if el.lo[x] <= 0 <= el.hi[x] else min(a, d)), max(a, d)

@@ -96,9 +96,9 @@ def _cone(net: Columns, forms: Forms, roots: Any, ref_atoms: Any, ref_coefs: Any
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _program(net: Columns, forms: Forms, el: Elements, e: int, rows: Any, ref_atoms: Any, ref_coefs: Any, local: Any, extra: int,
-             at: int) -> Any:
-    """The cone's rows as program lines, then the element itself as a sum of them, then room for `extra` lines; and their operands,
-    which are to be from `at` on. Returns how many operands are there, -1 where they do not fit."""
+             ) -> Any:
+    """The cone's rows as program lines, then the element itself as a sum of them, then room for `extra` lines; and their operands.
+    Returns how many operands are there, -1 where they do not fit."""
     size = 4 * (el.first[e + 1] - el.first[e])
     for r in rows:
         size += net.first[r + 1] - net.first[r]
@@ -114,15 +114,15 @@ def _program(net: Columns, forms: Forms, el: Elements, e: int, rows: Any, ref_at
         if v >= 0:
             line[CODE], line[IMM], line[AUX], line[FIRST] = LEAF, a, b, v
             continue
-        line[CODE], line[IMM], line[AUX], line[FIRST] = net.op[r], net.imm[r], net.aux[r], at + used
+        line[CODE], line[IMM], line[AUX], line[FIRST] = net.op[r], net.imm[r], net.aux[r], used
         if net.op[r] == _TABLE:
             line[IMM], line[SIZE] = net.table_first[net.imm[r]], net.table_first[net.imm[r] + 1] - net.table_first[net.imm[r]]
         for k in range(net.first[r], net.first[r + 1]):
             arg[used], shift[used], neg[used] = local[net.arg[k]], net.shift[k], net.neg[k]
             used += 1
-        line[END] = at + used
+        line[END] = used
     line = program[len(rows)]
-    line[CODE], line[IMM], line[FIRST], line[LO], line[HI], line[ROW] = _SUM, el.const[e], at + used, -(1 << 61), 1 << 61, -1
+    line[CODE], line[IMM], line[FIRST], line[LO], line[HI], line[ROW] = _SUM, el.const[e], used, -(1 << 61), 1 << 61, -1
     for k in range(el.first[e], el.first[e + 1]):
         factor, places = el.coef[k], 0
         while factor % 2 == 0:
@@ -132,15 +132,14 @@ def _program(net: Columns, forms: Forms, el: Elements, e: int, rows: Any, ref_at
                 return program, arg, shift, neg, -1
             arg[used], shift[used], neg[used] = local[el.row[k]], places, factor < 0
             used += 1
-    line[END] = at + used
+    line[END] = used
     return program, arg, shift, neg, used
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _definition(kind: int, leaves: Any, steps: Any, program: Any, begin: int, arg: Any, used: int, base: int) -> None:
+def _definition(kind: int, leaves: Any, steps: Any, program: Any, begin: int, arg: Any, at: int) -> None:
     """The Graph's operation from line `begin` on: its operands as leaves, then what it does with them. Its steps' operands are
-    arg[used:], which is to be at `base` + used."""
-    at = base + used
+    arg[at:]."""
     for k in range(len(leaves)):
         line = program[begin + k]
         line[CODE], line[IMM], line[AUX], line[FIRST] = LEAF, leaves[k, 1], leaves[k, 2], leaves[k, 0]
@@ -149,17 +148,17 @@ def _definition(kind: int, leaves: Any, steps: Any, program: Any, begin: int, ar
         for k in range(len(steps)):
             program[line + k, :4] = steps[k]
             program[line + k, FIRST] = at
-            arg[at - base] = line + k - 1
+            arg[at] = line + k - 1
             at += 1
-    elif kind == PRODUCT or kind == CHOICE:
+    elif kind in (PRODUCT, CHOICE):
         program[line, CODE], program[line, FIRST] = (_MUL if kind == PRODUCT else _SELECT), at
         for k in range(n):
-            arg[used + k] = begin + k
+            arg[at + k] = begin + k
     else:
         program[line, CODE], program[line, FIRST] = _GE, at
         program[line + 1, CODE], program[line + 1, FIRST] = _SELECT, at + 2
-        arg[used], arg[used + 1], arg[used + 2] = begin, begin + 1, line
-        arg[used + 3], arg[used + 4] = (begin, begin + 1) if kind == LARGER else (begin + 1, begin)
+        arg[at], arg[at + 1], arg[at + 2] = begin, begin + 1, line
+        arg[at + 3], arg[at + 4] = (begin, begin + 1) if kind == LARGER else (begin + 1, begin)
     for k in range(begin, len(program)):
         program[k, LO], program[k, HI], program[k, ROW] = -(1 << 61), 1 << 61, -1
 
@@ -222,13 +221,14 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
     """
     n, count, width = len(net.op), len(operands), operands.shape[1]
     first, variable_first, root = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
+    arg_first = np.zeros(count + 1, np.int64)
     lines, variables = np.zeros((16 * count + 16, 9), np.int64), np.zeros((count * (1 + width), 4), np.int64)
     args, shifts, negs = np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.bool_)
     stamp, local, leaves = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((width, 3), np.int64)
     operand, whole, at = np.full((count, 3), -1), np.ones(count, np.bool_), 0
     for i in range(count):
         e, v0 = numbers[i], variable_first[i]
-        first[i + 1], variable_first[i + 1] = first[i], v0
+        first[i + 1], variable_first[i + 1], arg_first[i + 1] = first[i], v0, at
         if el.gone[e]:
             continue
         own = variables[v0:v0 + 1 + width]
@@ -241,15 +241,15 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
         if len(rows) == 0 and len(roots) > 0:
             continue
         extra = 0 if kind == ITSELF else width + (
-            steps.shape[1] if kind == FUNCTION else 1 if kind == PRODUCT or kind == CHOICE else 2)
-        program, arg, shift, neg, used = _program(net, forms, el, e, rows, ref_atoms, ref_coefs, local, extra, at)
+            steps.shape[1] if kind == FUNCTION else 1 if kind in (PRODUCT, CHOICE) else 2)
+        program, arg, shift, neg, used = _program(net, forms, el, e, rows, ref_atoms, ref_coefs, local, extra)
         if used < 0:
             continue
         if kind == FUNCTION:
             leaves[0, 1], leaves[0, 2] = scale[i] * leaves[0, 1], scale[i] * leaves[0, 2] + offset[i]
         if kind != ITSELF:
             operand[i, :width] = len(rows) + 1 + np.arange(width)
-            _definition(kind, leaves, steps[i], program, len(rows) + 1, arg, used, at)
+            _definition(kind, leaves, steps[i], program, len(rows) + 1, arg, used)
         if len(ref_atoms) == 2:  # of one variable and constants: the variable only
             own[0] = own[1]
             for k in range(len(program)):
@@ -265,4 +265,5 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
             negs = np.concatenate((negs, np.zeros_like(negs)))
         args[at:at + len(arg)], shifts[at:at + len(arg)], negs[at:at + len(arg)] = arg, shift, neg
         at += len(arg)
-    return Programs(first, lines, args, shifts, negs, variable_first, variables, root, operand), whole
+        arg_first[i + 1] = at
+    return Programs(first, lines, arg_first, args, shifts, negs, variable_first, variables, root, operand), whole

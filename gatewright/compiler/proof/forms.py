@@ -316,7 +316,7 @@ def fit_bounds(net: Columns, forms: Forms, of: Forms, lo: Ints, hi: Ints, fine: 
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _multiple(of: Forms, e: int, acc: Any) -> int:
+def _multiple(of: Forms, e: int, acc: Any) -> Any:
     """The c of which acc holds c times all of element e; 0 if there is none."""
     f = of.first[e]
     c = acc[of.atom[f]] // of.coef[f]

@@ -17,6 +17,7 @@ def build_report(project: Project) -> dict[str, Any]:
         "gatewright": manifest["gatewright"], "design": design.name, "sha256": manifest["sha256"],
         "model": manifest["model"], "part": part.name, "part_totals": dict(part.totals),
         "clock_ns": project.options.clock_ns, "options": project.options.to_json(), "notes": manifest["notes"],
+        "proof": manifest["proof"],
         "ports": [_port(p, side) for side, ports in (("input", design.inputs), ("output", design.outputs)) for p in ports],
         "nodes": [_node(op, project.graph) for op in project.graph.ops],
         "estimate": estimate(design, part, project.options.clock_ns).to_json(),

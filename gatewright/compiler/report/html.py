@@ -40,7 +40,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         time_numbers=facts.time_numbers(report), comparison=facts.comparison(report),
         estimate_time=facts.time_label(report.get("estimate") or {}), layers=_layer_table(report), stages=facts.stages(report),
         charts=_charts(report), flow=_flow(report), tensors=_tensors(report),
-        ports=_ports(report), notes=report.get("notes") or [], options=list(_flat(report.get("options") or {})))
+        ports=_ports(report), notes=report.get("notes") or [], proof=report.get("proof"), options=list(_flat(report.get("options") or {})))
 
 
 @cache

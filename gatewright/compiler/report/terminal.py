@@ -93,6 +93,8 @@ def _verification(report: Record, printer: _Printer) -> None:
     printer.line(f"{word}{verdict.headline}", style, hang=2)
     for detail in verdict.details:
         printer.line(f"  {detail}", hang=4)
+    if report.get("proof"):
+        printer.line(f"Netlist: {report['proof']}", hang=2)
     if verdict.mismatch:
         first = {key: value for key, value in verdict.mismatch.items() if value is not None}
         element = f"[{first['element']}]" if "element" in first else ""

@@ -13,7 +13,7 @@ from graphs import given, graph, op, retyped
 from gatewright.compiler.driver import NETLIST_PASSES
 from gatewright.compiler.lower import lower
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
-from gatewright.compiler.proof import Places, Proof, prove, spec
+from gatewright.compiler.proof import Places, Proof, prove
 from gatewright.errors import InternalError
 from gatewright.ir.graph import Graph
 from gatewright.ir.netlist import Netlist, NetPort, Op
@@ -101,7 +101,8 @@ def test_merged_elements_are_found_as_sums() -> None:
     g, netlist, places = optimised("layers")
     count = np.diff(places.first)
     start = places.start["r"]
-    assert (count[start:start + 3] > 1).any() and not places.gone[start:start + 3].any()
+    assert (count[start:start + 3] > 1).any()
+    assert not places.gone[start:start + 3].any()
     assert prove(g, netlist, places).whole
 
 
@@ -175,7 +176,8 @@ def test_mutants_are_caught(name: str) -> None:
             caught += 1
             assert proof is None or not proof.whole, f"{m} is taken for {name}"
         named += "node '" in message and "element" in message
-    assert caught >= 3 and named >= 1
+    assert caught >= 3
+    assert named >= 1
 
 
 def test_a_proof_does_not_fail_where_nothing_changes() -> None:
