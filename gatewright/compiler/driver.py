@@ -183,13 +183,15 @@ class Checker:
             now = evaluate(netlist, {k: v.reshape(len(v), -1) for k, v in self.inputs.items()})
         except InternalError as error:
             return f"; {error}"
-        for name, expected in self.outputs.items():
-            wrong = np.argwhere(now[name] != expected.reshape(len(expected), -1))
+        expected = self.specification.evaluate(self.inputs, [o.value for o in self.specification.outputs])
+        for output in self.specification.outputs:
+            want = expected[output.value].reshape(len(now[output.name]), -1)
+            wrong = np.argwhere(now[output.name] != want)
             if len(wrong):
                 sample, element = wrong[0].tolist()
                 given = "; ".join(f"{k} = {v[sample].reshape(-1).tolist()}" for k, v in self.inputs.items())
-                return (f"; output '{name}', element {element}, is {now[name][sample, element]}, not "
-                        f"{expected.reshape(len(expected), -1)[sample, element]}, for {given}")
+                return (f"; output '{output.name}', element {element}, is {now[output.name][sample, element]}, not "
+                        f"{want[sample, element]}, for {given}")
         return ""
 
     def netlist(self, step: str, netlist: Netlist, correspondence: Correspondence) -> None:
