@@ -74,6 +74,10 @@ CASES = {
 }
 
 
+UNPROVEN = {"top_k", "divide", "square_root"}
+"""Operations that the proof names and leaves to vectors."""
+
+
 @cache
 def optimised(name: str) -> tuple[Graph, Netlist, Places]:
     g = CASES[name]()
@@ -87,7 +91,7 @@ def optimised(name: str) -> tuple[Graph, Netlist, Places]:
 
 def test_every_operation_has_a_case() -> None:
     kinds = {o.kind for name in CASES for o in optimised(name)[0].ops}
-    assert kinds == set(OPS) - {"region"}
+    assert kinds | UNPROVEN == set(OPS) - {"region"}
 
 
 @pytest.mark.parametrize("name", CASES)
