@@ -20,6 +20,7 @@ from gatewright.ir.ops import (
     Requant,
     Reshape,
     SumPool,
+    Table,
     Take,
     Thresholds,
     Transpose,
@@ -61,6 +62,8 @@ def expected_rows(op: Op, operands: list[Op]) -> int:
         return operands[0].type.size * (2 if isinstance(op, ReduceExtreme) else 1)
     if isinstance(op, Requant):
         return (digits(op.mul) * (size // op.mul.size)) + 4 * size  # rounding, and a clip on both sides
+    if isinstance(op, Table):
+        return size * op.type.common.width * -(-int(op.values.shape[-1]) // 64)  # look-up tables of six inputs
     if isinstance(op, Thresholds):
         return 2 * int(op.levels.shape[-1]) * size
     return 2 * max(size, *(x.type.size for x in operands))

@@ -32,6 +32,8 @@ from gatewright.ir.ops.function import SATURATE
 
 MAX_STEPS = 1 << 12
 MAX_TABLE = 1 << 12
+MAX_MEMORY = 1 << 16
+"""Entries of a table where there is no other form: a memory, as large as block RAM has it."""
 MAX_SHIFT = 26
 SMALL = 4
 """Intervals of so few codes are computed code by code: cheaper than by their ends."""
@@ -68,8 +70,14 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tu
     lines = rounded_lines(f, groups, x)
     if lines is None and small and (slopes is None or steep(f, groups)):
         return [table(f, groups, x, node)]
+    memory = within is None and x.common.hi - x.common.lo < MAX_MEMORY
     if slopes is None:
-        return up_and_down(f, groups, node)
+        try:
+            return up_and_down(f, groups, node)
+        except UserError:
+            if memory:
+                return [table(f, groups, x, node)]
+            raise
     levels = [abs(at(hi) - at(lo)) for at, lo, hi in zip(groups.functions(f), groups.lo, groups.hi, strict=True)]
     width = x.common.width
     costs = {}
@@ -80,9 +88,11 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tu
         costs["lines"] = lines.cost
     if small:
         costs["table"] = max(levels).bit_length() * max(1, x.common.hi - x.common.lo + 1 >> 6) * sum(groups.count) * 2
+    if not costs and memory:
+        return [table(f, groups, x, node)]
     if not costs:
-        raise UserError(f"its scale is no small power of two and it has {max(levels)} output levels, more than {MAX_STEPS}",
-                        node=node, remedy="Use a power-of-two scale, or fewer bits, for this quantiser")
+        raise UserError(f"it has {max(levels)} output levels, more than {MAX_STEPS}, and its operand more than {MAX_MEMORY} codes",
+                        node=node, remedy="Use fewer bits for this quantiser, or quantise its operand")
     best = min(costs, key=lambda k: (costs[k], k))
     if best == "table":
         return [table(f, groups, x, node)]
@@ -294,9 +304,9 @@ def constant_runs(f: ex.Expr, index: tuple[int, ...], shape: tuple[int, ...], lo
             total += abs(value - runs[-1][1]) if runs else 0
             runs.append((x, value))
         if total > MAX_STEPS:
-            raise UserError(f"it is not monotone, its operand has {hi - lo + 1} codes (a table holds {MAX_TABLE}) and its "
+            raise UserError(f"it is not monotone, its operand has {hi - lo + 1} codes (a table holds {MAX_MEMORY}) and its "
                             f"result takes more than {MAX_STEPS} steps", node=node,
-                            remedy="Quantise its operand to 12 bits or fewer, or the result to fewer bits")
+                            remedy="Quantise its operand to 16 bits or fewer, or the result to fewer bits")
 
     one = ex.element(f, index, shape)
     stack = [(lo, hi)]
@@ -417,8 +427,5 @@ def digits(m: int) -> int:
 def table(f: ex.Expr, groups: Groups, x: FixedArray, node: str) -> Form:
     """Every value, by exact evaluation."""
     first, last = x.common.lo, x.common.hi
-    if last - first >= MAX_TABLE:
-        raise UserError(f"it is not monotone and its operand has {last - first + 1} codes, a table at most {MAX_TABLE}",
-                        node=node, remedy="Quantise its operand to 12 bits or fewer")
     values = [[at(v) for v in range(first, last + 1)] for at in groups.functions(f)]
     return Form(Table, {"first": first, "values": groups.spread(values)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from gatewright.compiler.passes.fit import MAX_TABLE, RoundedAffine, fit
 from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, larger, over
+from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, larger, over, times
 from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.graph import Graph, Op, typed
 from gatewright.ir.ops import Combine, Divide, Multiply, Region, Requant, Select, Thresholds
@@ -291,8 +292,16 @@ class Realiser:
             at = bend(f, low, high) if parts is None else zero(scale, offset, low, high) if mode in ("DOWN", "UP") else None
         if at is not None:
             return self.split(source, f, low, high, np.asarray(at, np.int64))
+        try:
+            forms = fit(f, source.type, self.shape(source, f), self.region.node, within)
+        except UserError:
+            span = active(f)
+            if not span or within or span[1] - span[0] >= (high - low).max():
+                raise
+            first, last = (np.asarray(v) for v in span)
+            return self.function(self.requant(source, ex.ONE, ex.ZERO, "FLOOR", first, last, SATURATE), f)
         results = [source]
-        for form in fit(f, source.type, self.shape(source, f), self.region.node, within):
+        for form in forms:
             results.append(self.emit(form.op_class, [results[k] for k in form.operands], **form.attributes))
         return results[-1]
 
@@ -340,23 +349,34 @@ def key(x: ex.Expr) -> int:
 
 def bend(f: ex.Expr, lo: Ints, hi: Ints) -> int | None:
     """The first code of lo..hi, the same for all elements, from which a clip of a line in f acts differently than below."""
-    found: list[int] = []
+    sides = [{-math.floor(-v) for v in side} for e in ex.parts(f) for side in corners(e)]
+    return min((at for side in sides for at in side if len(side) == 1 and lo.min() < at <= hi.max()), default=None)
 
-    def visit(e: ex.Expr) -> None:
-        for x in ex.children(e):
-            visit(x)
-        if not isinstance(e, ex.Clip) or not isinstance(e.x, ex.Leaf | ex.Affine):
-            return
-        terms, offset = (e.x.terms, e.x.offset) if isinstance(e.x, ex.Affine) else (((e.x, ex.ONE),), ex.ZERO)
-        if len(terms) == 1 and isinstance(terms[0][0], ex.Leaf) and not (terms[0][1] == 0).any():
-            slope = elementwise(inverse, terms[0][1])
-            for end in (e.lo, e.hi):
-                at = [] if end is None else [-math.floor(-v) for v in np.asarray((end - offset) * slope, object).reshape(-1)]
-                if at and len(set(at)) == 1 and lo.min() < at[0] <= hi.max():
-                    found.append(at[0])
 
-    visit(f)
-    return min(found, default=None)
+def corners(e: ex.Expr) -> list[list[Number]]:
+    """Where a node is a clip of a line of Leaf(0): per bound and element the value of Leaf(0) at which it begins to act."""
+    if not isinstance(e, ex.Clip) or not isinstance(e.x, ex.Leaf | ex.Affine):
+        return []
+    terms, offset = (e.x.terms, e.x.offset) if isinstance(e.x, ex.Affine) else (((e.x, ex.ONE),), ex.ZERO)
+    if len(terms) != 1 or not isinstance(terms[0][0], ex.Leaf) or (terms[0][1] == 0).any():
+        return []
+    slope = elementwise(inverse, terms[0][1])
+    return [list(times(elementwise(operator.sub, end, offset), slope).reshape(-1))
+            for end in (e.lo, e.hi) if end is not None]
+
+
+def active(f: ex.Expr) -> tuple[int, int] | None:
+    """The first and last code between which f varies, where every use of the tensor lies in a clip on both sides."""
+    ends: list[Number] = []
+    waiting = {id(f): f}
+    while waiting:
+        e = waiting.pop(next(iter(waiting)))
+        found = corners(e)
+        if isinstance(e, ex.Leaf) or (found and len(found) < 2):
+            return None
+        ends += [at for side in found for at in side]
+        waiting |= {id(x): x for x in ex.children(e)} if not found else {}
+    return (min(map(math.floor, ends)), -min(math.floor(-v) for v in ends)) if ends else None
 
 
 def zero(scale: Exacts, offset: Exacts, lo: Ints, hi: Ints) -> Exacts | None:
