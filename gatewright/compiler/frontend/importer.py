@@ -34,7 +34,6 @@ from gatewright.ir.exact import Exacts, Surd, exacts, inverse
 from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Cast, Fixed, FixedArray, bits_for
 from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
-from gatewright.ir.ops.region import exact_ends
 
 CUT, KEEP = "cut", "keep"
 """What to do with a Softmax at the very end."""
@@ -264,15 +263,8 @@ def _first(a: Exacts) -> Exacts:
     return exacts(a.reshape(-1)[0])
 
 
-def _bounds(b: Builder, expr: ex.Expr) -> tuple[Exacts, Exacts]:
-    types = {i: b.operand(i).type for i in ex.leaves(expr)}
-    count = max(types, default=-1) + 1
-    inputs = [exact_ends(types[i]) if i in types else (ex.ZERO, ex.ZERO) for i in range(count)]
-    return ex.bounds(expr, inputs)
-
-
 def _code_bits(b: Builder, expr: ex.Expr) -> int:
-    lo, hi = _bounds(b, expr)
+    lo, hi = b.bounds(expr)
     return max(int(abs(v)).bit_length() for v in (*lo.reshape(-1), *hi.reshape(-1))) + 1
 
 
@@ -281,7 +273,7 @@ def _default_grid(b: Builder, name: str, value: Data) -> Cast:
     steps = [v for e in ex.parts(value.expr) for v in _scales(e)]
     finest = min(abs(float(s)) for s in steps)
     frac = int(-np.floor(np.log2(finest)))
-    lo, hi = _bounds(b, value.expr)
+    lo, hi = b.bounds(value.expr)
     low, high = (math.floor(end * Fraction(2) ** frac) for end in (lo.min(), hi.max()))
     width = bits_for(low, high + 1)
     if width > MAX_WIDTH:
@@ -305,7 +297,7 @@ def _scales(e: ex.Expr) -> list[Any]:
 def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:
     """The output on the user's grid. Without modes, a cast that could lose a bit or overflow is refused."""
     t, scale = cast.type, exacts(Fraction(2) ** -cast.type.frac)
-    lo, hi = _bounds(b, value.expr)
+    lo, hi = b.bounds(value.expr)
     low, high = Fraction(t.lo) * scale.item(), Fraction(t.hi) * scale.item()
     if cast.overflow is None and ((lo < low).any() or (hi > high).any()):
         raise UserError(f"output '{name}' reaches {float(lo.min()):g}..{float(hi.max()):g}, which {cast} does not hold",

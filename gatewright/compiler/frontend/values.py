@@ -198,6 +198,12 @@ class Builder:
             raise missing_type(source.name)
         return source
 
+    def bounds(self, expr: ex.Expr) -> ex.Bounds:
+        """The exact interval of an expression of the tensors."""
+        types = {i: self.operand(i).type for i in ex.leaves(expr)}
+        return ex.bounds(expr, [exact_ends(types[i]) if i in types else (ex.ZERO, ex.ZERO)
+                                for i in range(max(types, default=-1) + 1)])
+
     def _encoded_input(self, host: Host, expr: ex.Expr, leaf: int, name: str, node: str, scale: Exacts,
                        offset: Exacts) -> ex.Leaf:
         """The input's port carries the quantiser's codes; shape operations before the quantiser come after the port."""

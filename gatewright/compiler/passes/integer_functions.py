@@ -21,6 +21,7 @@ from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
 from gatewright.compiler.passes.fit import MAX_TABLE, RoundedAffine, fit
 from gatewright.compiler.passes.quotients import match_quotient, simplest
+from gatewright.compiler.passes.wide import WideSum
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import Exacts, Number, Surd, as_integers, elementwise, exacts, inverse, larger, over, times
@@ -88,9 +89,24 @@ class Realiser:
             return quotient
         clip = e if isinstance(e, ex.Clip) else ex.Clip(e, None, None)
         rounding = clip.x.mode if isinstance(clip.x, ex.Round) else None
-        source, body = self.source(clip.x.x if isinstance(clip.x, ex.Round) else clip.x)
+        inside = clip.x.x if isinstance(clip.x, ex.Round) else clip.x
+        if rounding and self.too_wide(inside):
+            assert isinstance(inside, ex.Affine)
+            return WideSum([self.tensor(x) for x, _ in inside.terms], [s for _, s in inside.terms], inside.offset, rounding,
+                           clip.lo, clip.hi, self.region.node).emit(self.emit)
+        source, body = self.source(inside)
         rounded = ex.Round(body, rounding) if rounding else body
         return self.function(source, rounded if clip.lo is None and clip.hi is None else replace(clip, x=rounded))
+
+    def too_wide(self, e: ex.Expr) -> bool:
+        """Whether e is a sum of integer tensors that has an exact unit, but no code in it."""
+        if not isinstance(e, ex.Affine) or len(e.terms) < 2 or not all(ex.is_integer(x) for x, _ in e.terms):
+            return False
+        unit = ex.units([s for _, s in e.terms])
+        if any(u is None or u == 0 for u in unit.reshape(-1)):
+            return False
+        inner = ex.affine(ex.add([(x, over(s, unit)) for x, s in e.terms]))
+        return any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ex.bounds(inner, self.ranges) for v in b.reshape(-1))
 
     def quotient(self, e: ex.Expr) -> Op | None:
         """clip(round(scale * n / d + offset) + shift) of tensors n and d as a division; None where it is something else, or

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import Node
+from gatewright.compiler.frontend.pieces import pieces
 from gatewright.compiler.frontend.standard.common import rebatched
 from gatewright.compiler.frontend.standard.linear import column_units
 from gatewright.compiler.frontend.values import (
@@ -24,8 +25,9 @@ from gatewright.compiler.frontend.values import (
     same_along,
     unsupported,
 )
+from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Surd, elementwise, exacts, over, times
+from gatewright.ir.exact import Exacts, Surd, elementwise, exacts, over, plus, times
 from gatewright.ir.ops import Combine, Conv, ExtremePool, ReduceExtreme, SumPool
 from gatewright.ir.windows import Window
 
@@ -287,18 +289,42 @@ def padded_counts(node: Node, window: Window) -> Any:
 
 
 def sum_pool(b: Builder, node: Node, x: Data, window: Window) -> Data:
-    """Sums over windows; padding is the real number 0."""
+    """Sums over windows; padding is the real number 0. Of the operand's pieces where its own codes would be too wide."""
+    try:
+        return whole_sum_pool(b, node, x, window)
+    except UserError:
+        found = pieces(x.expr)
+        if found is None:
+            raise
+    terms, offset = found
+    rank = len(x.shape)
+    spatial = tuple(range(1, rank))
+    if not all(same_along(s, rank, spatial) for _, s in terms):
+        raise unsupported(node, "has an operand with different scales inside a window", "Put a quantiser before this node")
+    parts: list[tuple[ex.Expr, Exacts]] = []
+    for e, scale in terms:
+        lo, hi = b.bounds(e)
+        if (lo == hi).all():
+            offset = plus(offset, times(scale, lo))
+        else:
+            parts.append((whole_sum_pool(b, node, replace(x, expr=e), window).expr, cut(scale, rank, spatial)))
+    shape = (x.shape[0], *window.out)
+    return Data(ex.add(parts, pooled_offset(offset, x.shape, window)), shape, x.batched)
+
+
+def pooled_offset(o: Exacts, shape: tuple[int, ...], window: Window) -> Exacts:
+    ones = np.broadcast_to(exacts(1), (shape[0], 1, *window.kernel))
+    return offsets(o, shape, ones, window, shape[0]) if (o != 0).any() else ex.ZERO
+
+
+def whole_sum_pool(b: Builder, node: Node, x: Data, window: Window) -> Data:
     rank = len(x.shape)
     spatial = tuple(range(1, rank))
     op, s, o = b.uniform(x, spatial, node.outputs[0] + ".x", node.name)
     s = cut(s, rank, spatial)
     leaf = b.emit(SumPool, node.outputs[0], [op], node.name, s, ex.ZERO, kernel=window.kernel, strides=window.strides,
                   pads=window.pads, dilations=window.dilations)
-    shape = (x.shape[0], *window.out)
-    if (o == 0).all():
-        return Data(ex.affine(leaf, s), shape, x.batched)
-    ones = np.broadcast_to(exacts(1), (x.shape[0], 1, *window.kernel))
-    return Data(ex.affine(leaf, s, offsets(o, x.shape, ones, window, x.shape[0])), shape, x.batched)
+    return Data(ex.affine(leaf, s, pooled_offset(o, x.shape, window)), (x.shape[0], *window.out), x.batched)
 
 
 HANDLERS: dict[str, Handler] = {
