@@ -19,7 +19,7 @@ import numpy as np
 
 from gatewright.compiler.passes.base import PassResult
 from gatewright.compiler.passes.exact_ranges import narrowed
-from gatewright.compiler.passes.fit import MAX_TABLE, RoundedAffine, fit
+from gatewright.compiler.passes.fit import MAX_TABLE, Form, Groups, RoundedAffine, digits, fit, rounded_lines
 from gatewright.compiler.passes.quotients import match_quotient, simplest
 from gatewright.compiler.passes.wide import WideSum
 from gatewright.errors import UserError
@@ -296,9 +296,11 @@ class Realiser:
         if isinstance(f, ex.Leaf):
             return source
         parts = RoundedAffine.of(f)
+        forms: list[Form] = []
         if parts:
             scale, offset, mode, lo, hi = parts.scale, parts.offset, parts.mode, parts.lo, parts.hi
-            if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset):
+            if dyadic(scale) and dyadic(offset) and self.narrow(source, scale, offset) and not (
+                    forms := self.shorter(source, f, scale, offset, within)):
                 reach = ex.bounds(f, [exact_ends(source.type)])
                 ends = [as_integers(reach[k] if b is None else b) for k, b in enumerate((lo, hi))]
                 return self.requant(source, scale, offset, mode, ends[0].min() if lo is None else ends[0],
@@ -309,7 +311,7 @@ class Realiser:
         if at is not None:
             return self.split(source, f, low, high, np.asarray(at, np.int64))
         try:
-            forms = fit(f, source.type, self.shape(source, f), self.region.node, within)
+            forms = forms or fit(f, source.type, self.shape(source, f), self.region.node, within)
         except UserError:
             span = active(f)
             if not span or within or span[1] - span[0] >= (high - low).max():
@@ -320,6 +322,16 @@ class Realiser:
         for form in forms:
             results.append(self.emit(form.op_class, [results[k] for k in form.operands], **form.attributes))
         return results[-1]
+
+    def shorter(self, source: Op, f: ex.Expr, scale: Exacts, offset: Exacts, within: tuple[Ints, Ints] | None) -> list[Form]:
+        """A line with fewer digits than the scale itself has, where there is one: a float's 24 bits are rarely all needed."""
+        mul, _, _ = over_power_of_two(scale, offset)
+        if all(digits(v) <= 1 for v in mul.reshape(-1)):
+            return []
+        shape = self.shape(source, f)
+        lines = rounded_lines(f, Groups.of(f, source.type, shape, within), source.type)
+        own = sum(digits(v) + 1 for v in mul.reshape(-1)) * source.type.common.width * math.prod(shape) // mul.size
+        return lines.forms if lines and lines.cost < own else []
 
     def split(self, source: Op, f: ex.Expr, low: Ints, high: Ints, at: Ints) -> Op:
         """f in one form below a code (per tensor, channel or element) and in another from it on."""
