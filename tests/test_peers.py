@@ -17,10 +17,13 @@ from benchmarks.peers import __main__ as peers
 from benchmarks.peers.build import build_gatewright
 from benchmarks.peers.description import Activation, Description, Grid, Layer, activated, from_json, load, random_matrix, rounded
 from benchmarks.peers.plot import svg
+from benchmarks.peers.table import PAGE, table
 from benchmarks.peers.to_onnx import to_onnx
 from gatewright.errors import UserError
 
 ROUNDINGS = ("floor", "half_up", "half_even")
+
+HERE = Path(__file__).parents[1]
 
 
 def described(activation: Activation | None, seed: int = 0, narrow: bool = False, signed: bool = True) -> Description:
@@ -151,3 +154,10 @@ def test_plot_shows_what_can_be_compared() -> None:
     assert "m, 5 ns<" not in plain
     assert drawing.count("<title>") == 6
     assert drawing.count('fill-opacity="0.45"') == 3
+
+
+def test_the_page_shows_the_stored_results() -> None:
+    rows = [row for name in ("gatewright", "stored") for row in json.loads(
+        (HERE / "benchmarks" / "results" / f"peers-{name}.json").read_text(encoding="utf-8"))]
+    page = (HERE / "docs" / "peers.md").read_text(encoding="utf-8")
+    assert page == PAGE.format(table=table(rows)), "write it again: the last command on the page"
