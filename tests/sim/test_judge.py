@@ -398,7 +398,7 @@ X = np.ones((2, 1, 3))
 REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Array], str]] = {
     "operator": (one_node("Det", (1, 3), [], {}, 13), {"x": X[:, 0]}, "'subject'.*Det"),
     "no data": (one_node("Relu", (1, 3), [], {}, 13), {}, "'x'.*no data"),
-    "attribute": (one_node("Add", (1, 3), [F(1)], {"axis": 1}, 6), {"x": X[:, 0]}, "'subject'.*'axis'"),
+    "attribute": (one_node("Add", (1, 3), [F(1)], {"axis": 1}, 7), {"x": X[:, 0]}, "'subject'.*'axis'"),
     "nan": (one_node("Add", (1, 3), [F(np.nan)], {}, 13), {"x": X[:, 0]}, "'subject'.*'c0' contains NaN"),
     "infinity": (one_node("Add", (1, 3), [F([0, 1, np.inf])], {}, 13), {"x": X[:, 0]}, "'c0' contains NaN or infinity"),
     "nan in data": (one_node("Add", (1, 3), [F(1)], {}, 13), {"x": X[:, 0] * np.nan}, "'x' cannot be used"),

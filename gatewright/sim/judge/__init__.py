@@ -158,7 +158,7 @@ class Judge:
         """The names of the model's inputs."""
         self._declared = {v.name: _dims(v) for v in (*graph.value_info, *graph.output, *graph.input)}
         self._types = {v.name: v.type.tensor_type.elem_type or None for v in (*graph.value_info, *graph.input)}
-        leading = {dims[0] for name in self.inputs if (dims := self._declared[name])}
+        leading = {dims[0] for name in self.inputs if len(dims := self._declared[name] or ()) > 1}
         self._batch = leading.pop() if len(leading) == 1 else None
         self._producer = {name: node for node in graph.node for name in node.output if name}
         self._names = _names(graph)

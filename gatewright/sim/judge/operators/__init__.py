@@ -59,6 +59,7 @@ OPERATORS: dict[str, Operator] = {
     "Identity": shapes.identity, "Dropout": shapes.dropout, "Flatten": shapes.flatten, "Reshape": shapes.reshape,
     "Squeeze": shapes.squeeze, "Unsqueeze": shapes.unsqueeze, "Transpose": shapes.transpose, "Shape": shapes.shape,
     "Expand": shapes.expand, "Tile": shapes.tile, "Constant": shapes.constant, "ConstantOfShape": shapes.constant_of_shape,
+    "Range": shapes.counted,
     "Gather": indexing.gather, "Concat": indexing.concat, "Split": indexing.split, "Slice": indexing.slice_,
     "Pad": indexing.padding, "Resize": indexing.resize, "Upsample": indexing.upsample,
     "DepthToSpace": indexing.depth_to_space, "SpaceToDepth": indexing.space_to_depth,
@@ -80,7 +81,7 @@ MICROSOFT: dict[str, Operator] = {
     "QGemm": linear.q_gemm, "QLinearAdd": linear.q_binary(tensor.add), "QLinearMul": linear.q_binary(tensor.multiply),
     "QLinearSigmoid": linear.q_sigmoid, "QLinearLeakyRelu": linear.q_leaky_relu, "QLinearSoftmax": linear.q_softmax,
     "QLinearAveragePool": linear.q_average_pool, "QLinearGlobalAveragePool": linear.q_global_average_pool,
-    "QLinearConcat": linear.q_concat, "Gelu": activations.gelu,
+    "QLinearReduceMean": linear.q_reduce_mean, "QLinearConcat": linear.q_concat, "Gelu": activations.gelu,
 }
 DOMAINS: dict[str, dict[str, Operator]] = {
     "": OPERATORS, "ai.onnx": OPERATORS, "qonnx.custom_op.general": QONNX, "onnx.brevitas": QONNX,

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewright.sim.judge import integers, tensor
 from gatewright.sim.judge.numbers import Number
-from gatewright.sim.judge.operators.call import Call, Operator, number
+from gatewright.sim.judge.operators.call import Call, Operator, number, reshaped
 from gatewright.sim.judge.reals import PI, apply, root_of
 from gatewright.sim.judge.tensor import Tensor
 
@@ -37,7 +37,10 @@ def leaky(x: Tensor, alpha: Fraction) -> Tensor:
 
 
 def parametric_relu(call: Call) -> Tensor:
+    """Before operator set 7, a vector of slopes belongs to the channels."""
     x, slope = call.input(0), call.input(1)
+    if call.opset < 7 and slope.rank == 1 and slope.dims != (1,):
+        slope = reshaped(slope, *slope.dims, *(1,) * (x.rank - 2))
     call.check_broadcast(x, slope)
     return tensor.choose(tensor.at_least_zero(x), x, tensor.multiply(x, slope))
 

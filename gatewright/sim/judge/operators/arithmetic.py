@@ -19,8 +19,7 @@ INTEGERS = {getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") 
 
 def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     def apply(call: Call) -> Tensor:
-        a, b = call.input(0), call.input(1)
-        call.check_broadcast(a, b)
+        a, b = call.pair()
         return function(a, b)
     return apply
 
@@ -31,8 +30,7 @@ def unary(function: Callable[[Tensor], Tensor]) -> Operator:
 
 def divide(call: Call) -> Tensor:
     """Of integers: towards zero."""
-    a, b = call.input(0), call.input(1)
-    call.check_broadcast(a, b)
+    a, b = call.pair()
     quotient = tensor.multiply(a, inverse(call, b))
     return truncated(quotient) if call.type in INTEGERS else quotient
 
@@ -45,8 +43,7 @@ def truncated(x: Tensor) -> Tensor:
 
 def modulo(call: Call) -> Tensor:
     """`fmod` 0: the sign of the divisor; 1: the sign of the dividend."""
-    a, b = call.input(0), call.input(1)
-    call.check_broadcast(a, b)
+    a, b = call.pair()
     quotient = tensor.multiply(a, inverse(call, b))
     whole = (truncated(quotient) if call.attribute("fmod", 0)
              else tensor.on_grid(tensor.floor(quotient), Fraction(1), quotient.constant))
@@ -99,11 +96,10 @@ def clip(call: Call) -> Tensor:
 
 def power(call: Call) -> Tensor:
     """Constant exponents that are multiples of 1/2; one exponent for the whole tensor."""
-    x, exponent = call.input(0), call.input(1)
+    x, exponent = call.pair()
     distinct = set(exponent.values.flat) if exponent.constant and exponent.grid is not None else set()
     if len(distinct) != 1 or next(iter(distinct)).denominator > 2:
         raise call.refuse("the exponent must be one constant, an integer or an integer plus a half")
-    call.check_broadcast(x, exponent)
     x = lengthened(x, exponent.dims)
     halves = int(2 * distinct.pop())
     base = root(call, x) if halves % 2 else x

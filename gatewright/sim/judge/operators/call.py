@@ -99,6 +99,18 @@ class Call:
             shapes = ", ".join(str(list(t.dims)) for t in tensors)
             raise self.refuse(f"the shapes {shapes} do not broadcast") from None
 
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """The two operands of an element-wise operator, which broadcast. Before operator set 7, the axes of the second one are
+        those of the first one from the attribute `axis` on."""
+        a, b = self.input(0), self.input(1)
+        if self.opset < 7:
+            self.attribute("broadcast")
+            axis = self.attribute("axis")
+            if axis is not None:
+                b = reshaped(b, *b.dims, *(1,) * (a.rank - self.axis(axis, a.rank) - b.rank))
+        self.check_broadcast(a, b)
+        return a, b
+
     def quantised(self, codes: IntArray, before: Tensor) -> Tensor:
         """Note what was rounded, and to what; the codes as a tensor."""
         self.codes, self.before = codes, before

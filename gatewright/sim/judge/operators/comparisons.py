@@ -17,8 +17,7 @@ from gatewright.sim.judge.tensor import Tensor
 def compared(of: Callable[[Tensor], IntArray]) -> Operator:
     """A truth about the difference of two tensors."""
     def apply(call: Call) -> Tensor:
-        a, b = call.input(0), call.input(1)
-        call.check_broadcast(a, b)
+        a, b = call.pair()
         call.type = onnx.TensorProto.BOOL
         difference = tensor.subtract(a, b)
         return tensor.on_grid(of(difference), Fraction(1), difference.constant)
@@ -43,8 +42,7 @@ def is_equal(x: Tensor) -> IntArray:
 
 def logical(of: Callable[[IntArray, IntArray], IntArray]) -> Operator:
     def apply(call: Call) -> Tensor:
-        a, b = call.input(0), call.input(1)
-        call.check_broadcast(a, b)
+        a, b = call.pair()
         rank = max(a.rank, b.rank)
         truth = of(*(call.as_integers(tensor.lift(x, rank)) for x in (a, b)))
         return tensor.on_grid(truth, Fraction(1), a.constant and b.constant)

@@ -19,7 +19,7 @@ from gatewright.sim.judge.operators.call import Call, Operator, number, reshaped
 from gatewright.sim.judge.operators.casts import INTEGER_RANGES
 from gatewright.sim.judge.operators.contractions import general_product, product
 from gatewright.sim.judge.operators.convolutions import average_pool, channels_last, convolution
-from gatewright.sim.judge.operators.reductions import mean
+from gatewright.sim.judge.operators.reductions import mean, reduced
 from gatewright.sim.judge.reals import apply
 from gatewright.sim.judge.tensor import Tensor, concatenate
 
@@ -148,9 +148,13 @@ def q_global_average_pool(call: Call) -> Tensor:
     return _pooled(call, lambda inner: mean(inner.input(0), tuple(range(3, inner.input(0).rank + 1))))
 
 
+def q_reduce_mean(call: Call) -> Tensor:
+    return _pooled(call, reduced(mean))
+
+
 def _pooled(call: Call, pool: Operator, zero_first: bool = False) -> Tensor:
     last, quantised_inputs = call.attribute("channels_last", 0), list(call.inputs)
-    call.inputs[0] = _real(call, 0)
+    call.inputs = [_real(call, 0)]
     y = (channels_last(pool) if last else pool)(call)
     assert isinstance(y, Tensor)
     call.inputs = quantised_inputs

@@ -22,11 +22,9 @@ def reduced(function: Reduction) -> Operator:
         x, keep = call.input(0), call.attribute("keepdims", 1)
         axes, nothing = call.axes(x.rank), call.attribute("noop_with_empty_axes", 0)
         if not axes:
-            if nothing:
-                return x
-            axes = list(range(x.rank))
+            axes = [] if nothing else list(range(x.rank))
         counted = tuple(sorted({axis + 1 for axis in axes}))
-        result = function(x, counted) if counted else x
+        result = function(x, counted)
         return result if keep else tensor.restructure(result, lambda v: np.squeeze(v, axis=counted))
     return apply
 

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from gatewright.errors import UserError
 from gatewright.sim.judge import tensor
+from gatewright.sim.judge.numbers import ceil_of
 from gatewright.sim.judge.operators.call import Call, lengthened, number
 from gatewright.sim.judge.tensor import Tensor
 
@@ -136,3 +137,13 @@ def constant_of_shape(call: Call) -> Tensor:
     array = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
     call.type = onnx.TensorProto.FLOAT if value is None else value.data_type
     return lengthened(from_initializer(array.reshape(()), call.node.output[0], call.name), tuple(dims or ()))
+
+
+def counted(call: Call) -> Tensor:
+    """Range: start, start + step, ... as far as the limit, which is not among them."""
+    numbers = [call.input(index) for index in range(3)]
+    if not all(n.constant for n in numbers):
+        raise call.refuse("an input that must be constant depends on the data")
+    start, limit, step = (n.values.item() for n in numbers)
+    count = max(ceil_of((limit - start) / step), 0)
+    return tensor.of_array(np.array([[start + k * step for k in range(count)]], object), True)
