@@ -69,7 +69,10 @@ def p_relu(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x, slope = inputs
     if not isinstance(slope, Const):
         raise unsupported(node, "needs a constant slope", "Export the model for inference")
-    return leaky(only_data(node, x), aligned(slope, only_data(node, x), node), node)
+    x = only_data(node, x)
+    if b.opset < 7 and slope.value.ndim == 1 and slope.value.size > 1:  # one per channel
+        slope = Const(slope.value.reshape(-1, *(1,) * (x.rank - 2)))
+    return leaky(x, aligned(slope, x, node), node)
 
 
 def exponential_unit(b: Builder, node: Node, x: Value, alpha: Exacts, gamma: Exacts, inside: Exacts) -> Data:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import aligned, broadcast, together
+from gatewright.compiler.frontend.standard.shape import from_axis
 from gatewright.compiler.frontend.values import (
     Builder,
     Const,
@@ -73,8 +74,8 @@ def product(b: Builder, node: Node, x: Data, y: Data) -> Data:
     Functions of the same tensors, as in x * sigmoid(x), stay an expression: together they are a function of these tensors.
     So do quotients.
     """
-    name, shape = node.outputs[0], broadcast(node, x.shape, y.shape)
     x, y = together(b, node, x, y)
+    name, shape = node.outputs[0], broadcast(node, x.shape, y.shape)
     if "reciprocal" in ex.functions(x.expr) | ex.functions(y.expr):
         return Data(ex.Product(x.expr, y.expr), shape, x.batched)
     if ex.leaves(x.expr) == ex.leaves(y.expr) and (ex.functions(x.expr) or ex.functions(y.expr) or one_function(b, x, y)):
@@ -224,8 +225,11 @@ def rounding(b: Builder, node: Node, inputs: list[Any], mode: str) -> Value:
 
 def batch_normalization(b: Builder, node: Node, inputs: list[Any]) -> Value:
     x, *constants = inputs
-    if node.attributes.get("training_mode", 0) or len(node.outputs) > 1:
+    training = not node.attributes.get("is_test", 0) if b.opset < 7 else node.attributes.get("training_mode", 0)
+    if training or len(node.outputs) > 1:
         raise unsupported(node, "is in training mode", "Export the model for inference (model.eval())")
+    if not node.attributes.get("spatial", 1):
+        raise unsupported(node, "has statistics for every element", "Export the model with statistics per channel (spatial = 1)")
     if not isinstance(x, Data) or not all(isinstance(c, Const) for c in constants) or len(constants) != 4:
         raise unsupported(node, "needs constant parameters", "Export the model for inference")
     gamma, beta, mean, var = (c.value for c in constants)
@@ -242,12 +246,12 @@ def batch_normalization(b: Builder, node: Node, inputs: list[Any]) -> Value:
 
 
 HANDLERS: dict[str, Handler] = {
-    "Add": lambda b, n, i: linear(b, n, i, 1),
-    "Sub": lambda b, n, i: linear(b, n, i, -1),
-    "Mul": mul,
-    "Div": div,
+    "Add": from_axis(lambda b, n, i: linear(b, n, i, 1)),
+    "Sub": from_axis(lambda b, n, i: linear(b, n, i, -1)),
+    "Mul": from_axis(mul),
+    "Div": from_axis(div),
     "Neg": neg,
-    "Pow": power,
+    "Pow": from_axis(power),
     "Relu": relu,
     "Clip": clip,
     "Floor": lambda b, n, i: rounding(b, n, i, "FLOOR"),

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import aligned, broadcast, together
 from gatewright.compiler.frontend.standard.elementwise import linear, mul, one_function, reach_of
+from gatewright.compiler.frontend.standard.shape import from_axis
 from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Value, unsupported
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, Exacts, elementwise, exacts, inverse
@@ -54,9 +55,9 @@ def comparison(b: Builder, node: Node, inputs: list[Any], swap: bool, strict: bo
 
 
 def equal(b: Builder, node: Node, inputs: list[Any]) -> Value:
-    """(x >= y) - (x > y)"""
+    """(x >= y) - (x > y), which is 0 or 1 though intervals do not show it."""
     at_least, above = (comparison(b, node, inputs, False, strict) for strict in (False, True))
-    return linear(b, node, [at_least, above], -1)
+    return limited(linear(b, node, [at_least, above], -1), 0, 1)
 
 
 def negation(b: Builder, node: Node, inputs: list[Any]) -> Value:
@@ -117,10 +118,10 @@ def where(b: Builder, node: Node, inputs: list[Any]) -> Value:
         factor = linear(b, node, [x, y], -1)
         return linear(b, node, [y, mul(b, node, [condition, factor])], 1)
     data = batch_alike(b, node, [v for v in inputs if isinstance(v, Data)])
-    if joint(b, data):
-        return chosen(node, condition, x, y)
     name, values = node.outputs[0], iter(data)
     condition, x, y = (next(values) if isinstance(v, Data) else v for v in inputs)
+    if joint(b, data):
+        return chosen(node, condition, x, y)
     shape = broadcast(node, *(v.shape if isinstance(v, Data) else aligned(v, condition, node).shape for v in (condition, x, y)))
     choice, *_ = b.integer(condition, name + ".c", node.name)
     (first, second), scale = one_grid(b, node, [x, y], condition, choice)
@@ -212,14 +213,14 @@ def larger(b: Builder, node: Node, x: Data, y: Data, largest: bool) -> Data:
 
 HANDLERS: dict[str, Handler] = {
     "Sign": sign,
-    "Greater": lambda b, n, i: comparison(b, n, i, swap=False, strict=True),
+    "Greater": from_axis(lambda b, n, i: comparison(b, n, i, swap=False, strict=True)),
     "GreaterOrEqual": lambda b, n, i: comparison(b, n, i, swap=False, strict=False),
-    "Less": lambda b, n, i: comparison(b, n, i, swap=True, strict=True),
+    "Less": from_axis(lambda b, n, i: comparison(b, n, i, swap=True, strict=True)),
     "LessOrEqual": lambda b, n, i: comparison(b, n, i, swap=True, strict=False),
-    "Equal": equal,
+    "Equal": from_axis(equal),
     "Not": negation,
-    "And": conjunction,
-    "Or": disjunction,
+    "And": from_axis(conjunction),
+    "Or": from_axis(disjunction),
     "Mod": remainder,
     "Where": where,
     "Max": lambda b, n, i: extremum(b, n, i, True),

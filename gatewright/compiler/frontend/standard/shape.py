@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from gatewright.compiler.frontend.onnx_file import Node
@@ -30,6 +31,19 @@ def reshape(b: Builder, node: Node, inputs: list[Any]) -> Value:
         raise unsupported(node, f"cannot turn the shape {list(old)} into {list(target)}",
                           "Export the model with a symbolic batch dimension or a batch of 1")
     return reshaped(b, node, x, target)
+
+
+def from_axis(handler: Handler) -> Handler:
+    """Before operator set 7, the axes of the second operand are those of the first from the attribute `axis` on."""
+    def run(b: Builder, node: Node, inputs: list[Any]) -> Value | list[Value]:
+        axis = node.attributes.get("axis")
+        if b.opset < 7 and axis is not None:
+            x, y = inputs
+            own, rank = onnx_shape(b, y), len(onnx_shape(b, x))
+            named = replace(node, outputs=(node.outputs[0] + ".y",))
+            inputs = [x, reshaped(b, named, y, (*own, *(1,) * (rank - axis % rank - len(own))))]
+        return handler(b, node, inputs)
+    return run
 
 
 def flatten(b: Builder, node: Node, inputs: list[Any]) -> Value:
