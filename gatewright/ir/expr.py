@@ -442,9 +442,9 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
 
     Rewrites (each an identity over the given intervals): round(x) = x for integer x; round(clip(x)) = clip(round(x)),
     since rounding is monotone; a * clip(x) + b = clip(a * x + b), also with another sign of a for every element where both
-    bounds are there; clip(clip(x)) is one clip; a bound that the interval
-    of x stays within is dropped, and one that it stays beyond is the value; floor((floor(y) + n) / d) =
-    floor((y + n) / d) for integers n and d > 0.
+    bounds are there; clip(clip(x)) is one clip; a bound that the interval of x stays within is dropped, and one that it stays
+    beyond is the value; a product with a constant is affine; floor((floor(y) + n) / d) = floor((y + n) / d) for integers n
+    and d > 0.
     """
     done: dict[int, Expr] = {}
 
@@ -461,8 +461,13 @@ def simplify(expr: Expr, inputs: Sequence[Bounds]) -> Expr:
         if isinstance(e, Clip):
             return clip(visit(e.x), e.lo, e.hi)
         if isinstance(e, Product):
-            return Product(visit(e.x), visit(e.y))
+            return product(visit(e.x), visit(e.y))
         return Func(e.name, visit(e.x)) if isinstance(e, Func) else rounded(visit(e.x), e.mode)
+
+    def product(x: Expr, y: Expr) -> Expr:
+        if isinstance(y, Affine) and not y.terms:
+            return affine_of([(x, y.offset)], ZERO)
+        return product(y, x) if isinstance(x, Affine) and not x.terms else Product(x, y)
 
     def affine_of(terms: list[tuple[Expr, Exacts]], offset: Exacts) -> Expr:
         if len(terms) == 1 and isinstance(terms[0][0], Clip):

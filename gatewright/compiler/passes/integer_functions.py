@@ -96,7 +96,17 @@ class Realiser:
                            clip.lo, clip.hi, self.region.node).emit(self.emit)
         source, body = self.source(inside)
         rounded = ex.Round(body, rounding) if rounding else body
-        return self.function(source, rounded if clip.lo is None and clip.hi is None else replace(clip, x=rounded))
+        result = self.function(source, rounded if clip.lo is None and clip.hi is None else replace(clip, x=rounded))
+        return result if e is self.region.expr else self.reached(result, e)
+
+    def reached(self, op: Op, e: ex.Expr) -> Op:
+        """The tensor within the bounds of the expression, on which what reads it was simplified; its own may be wider, where it is a
+        sum of parts."""
+        lo, hi = ex.bounds(e, self.ranges)
+        if not self.ops or op is not self.ops[-1] or np.broadcast_shapes(lo.shape, op.type.shape) != op.type.shape:
+            return op
+        self.ops[-1] = replace(op, type=op.type.cut(*(np.broadcast_to(as_integers(end), op.type.shape) for end in (lo, hi))))
+        return self.ops[-1]
 
     def too_wide(self, e: ex.Expr) -> bool:
         """Whether e is a sum of integer tensors that has an exact unit, but no code in it."""
@@ -121,9 +131,11 @@ class Realiser:
         if found is None or not isinstance(inner, ex.Round) or (
                 len(used) == 1 and int((used[0].type.hi - used[0].type.lo).max()) < MAX_TABLE):
             return None
-        reach = ex.bounds(inner, self.ranges)
-        lo, hi = (r if b is None else np.clip(np.asarray(b - shift, object), *reach)
-                  for r, b in zip(reach, (clip.lo, clip.hi), strict=True))
+        lo, hi = ex.bounds(inner, self.ranges)
+        if clip.lo is not None:
+            lo, hi = (np.maximum(r, np.asarray(clip.lo - shift, object)) for r in (lo, hi))
+        if clip.hi is not None:
+            lo, hi = (np.minimum(r, np.asarray(clip.hi - shift, object)) for r in (lo, hi))
         above, scale = self.product(found.above, found.scale)
         below, unit = self.product(found.below, ex.ONE)
         sign = np.where(below.type.hi < 0, -1, 1)
@@ -309,7 +321,13 @@ class Realiser:
         if (high - low).max() >= SMALL_TABLE and not ex.functions(f):
             at = bend(f, low, high) if parts is None else zero(scale, offset, low, high) if mode in ("DOWN", "UP") else None
         if at is not None:
-            return self.split(source, f, low, high, np.asarray(at, np.int64))
+            made = len(self.ops)
+            try:
+                return self.split(source, f, low, high, np.asarray(at, np.int64))
+            except UserError:  # a part has no form; the whole may have one, as a table
+                if within:
+                    raise
+                del self.ops[made:]
         try:
             forms = forms or fit(f, source.type, self.shape(source, f), self.region.node, within)
         except UserError:
