@@ -5,13 +5,14 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 GATEWRIGHT := .venv/bin/gatewright
 
-.PHONY: help venv demo test check bench clean
+.PHONY: help venv demo test check bench fuzz clean
 
 help:
 	@echo "make demo    compile, verify and synthesise the demo model; report in demo/report.html"
 	@echo "make test    run the whole test suite (a part of it: make test PYTEST='-n 0 -k rtl')"
 	@echo "make check   lint and type check"
 	@echo "make bench   measure the speed of compiling, evaluating and verifying"
+	@echo "make fuzz    compare N random models (make fuzz N=10000) with the judge; what disagrees becomes a case file"
 	@echo "make venv    make .venv with everything that development needs"
 	@echo "make clean   remove .venv and all that was made"
 
@@ -34,6 +35,10 @@ check: .venv/ready-all
 
 bench: .venv/ready-all
 	.venv/bin/python -m benchmarks.speed
+
+N ?= 1000
+fuzz: .venv/ready-all
+	PYTHONPATH=.:tests .venv/bin/python tests/fuzz/run.py --models $(N) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv demo out build dist gatewright.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
