@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 
 from gatewright.ir.exact import ROUND_NUMBER
@@ -135,13 +136,30 @@ class Thresholds(Op):
         x = x * self.sign if (self.sign != 1).any() else x
         if self.levels.ndim == 1:
             return np.asarray(np.searchsorted(self.levels, x, side="right") + self.base)
-        total = np.broadcast_to(self.base, (len(x), *self.type.shape)).copy()
-        for k in range(self.levels.shape[-1]):
-            total += x >= self.levels[..., k]
-        return total
+        levels = self.levels.reshape(-1, self.levels.shape[-1])
+        row = np.broadcast_to(np.arange(len(levels)).reshape(self.levels.shape[:-1]), self.type.shape).reshape(-1)
+        x = np.broadcast_to(x, (len(x), *self.type.shape))
+        return np.asarray(_reached(np.ascontiguousarray(x).reshape(len(x), -1), levels, row).reshape(x.shape) + self.base)
 
     def show_form(self) -> str:
         return f"{self.levels.shape[-1]} thresholds"
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _reached(x: Ints, levels: Ints, row: Ints) -> Ints:
+    """How many of the ascending levels[row[i]] element i of every sample reaches."""
+    result = np.empty_like(x)
+    for sample in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            lo, hi = 0, levels.shape[1]
+            while lo < hi:
+                middle = (lo + hi) // 2
+                if levels[row[i], middle] <= x[sample, i]:
+                    lo = middle + 1
+                else:
+                    hi = middle
+            result[sample, i] = lo
+    return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
