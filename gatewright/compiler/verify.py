@@ -31,22 +31,24 @@ from gatewright.compiler.project import Project
 from gatewright.errors import InternalError, ToolMissing, UserError
 from gatewright.ir.exact import Enclosed, Surd
 from gatewright.ir.fixed import Cast, Ints
-from gatewright.ir.graph import Codes, Output
+from gatewright.ir.graph import Codes, Graph, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
 from gatewright.sim import cocotb, csim, emulator, verilator
+from gatewright.sim.boundaries import joined, split
+from gatewright.sim.directed import directed
 from gatewright.sim.judge import Judge, Trace
 from gatewright.sim.judge import Real as JudgeReal
 from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
-from gatewright.sim.result import Mismatch, VerificationResult, compare
+from gatewright.sim.result import Coverage, Mismatch, VerificationResult, compare
 from gatewright.sim.vectors import corner_vectors, random_vectors
 
 Progress = Callable[[str, float], None]
 
 LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb", "csim")
 DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000, "csim": 10_000}
-"""Vectors of a level where the user does not say how many."""
+"""Corner and random vectors of a level where the user does not say how many; directed ones come on top."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Stimulus:
 
     codes: Mapping[str, Codes]
     data: DataFile | None = None
+    kinds: Mapping[str, int] | None = None
+    """How many vectors are corner, random and directed ones, in this order; of data nothing is known."""
 
     @property
     def flat(self) -> dict[str, Ints]:
@@ -69,8 +73,9 @@ class Stimulus:
         return Stimulus({k: v[:count] for k, v in self.codes.items()}, data)
 
 
-def stimulus(project: Project, vectors: int, data: str | Path | None, seed: int = 1) -> Stimulus:
-    """The user's data, or `vectors` codes: corners (at most half) and random over the whole type of every input."""
+def stimulus(project: Project, vectors: int | None, data: str | Path | None, default: int = 256, seed: int = 1) -> Stimulus:
+    """The user's data, or codes over the whole type of every input: `vectors` of them, a quarter corners and half directed
+    at boundaries (at most), the rest random; or, None, `default` corners and random ones and all directed ones."""
     graph = project.graph
     if data is not None:
         file = load_data(data, graph)
@@ -78,13 +83,11 @@ def stimulus(project: Project, vectors: int, data: str | Path | None, seed: int 
         return Stimulus(encode(graph, project.input_casts, file.inputs), file)
     lo = np.concatenate([op.type.lo.reshape(-1) for op in graph.input_ops])
     hi = np.concatenate([op.type.hi.reshape(-1) for op in graph.input_ops])
-    corners = corner_vectors(lo, hi)[:(vectors + 1) // 2]
-    codes = np.concatenate([corners, random_vectors(lo, hi, vectors - len(corners), seed)])
-    parts, at = {}, 0
-    for op in graph.input_ops:
-        parts[op.name] = codes[:, at:at + op.type.size].reshape(-1, *op.type.shape)
-        at += op.type.size
-    return Stimulus(parts)
+    aimed = directed(graph).vectors[:None if vectors is None else vectors // 2]
+    total = len(aimed) + default if vectors is None else vectors
+    corners = corner_vectors(lo, hi)[:((vectors or default) + 3) // 4]
+    parts = {"corner": corners, "random": random_vectors(lo, hi, total - len(corners) - len(aimed), seed), "directed": aimed}
+    return Stimulus(split(graph, np.concatenate(list(parts.values()))), kinds={k: len(v) for k, v in parts.items()})
 
 
 def verify(project: Project, level: str, vectors: int | None = None, data: str | Path | None = None, *, seed: int = 1,
@@ -94,14 +97,21 @@ def verify(project: Project, level: str, vectors: int | None = None, data: str |
         raise UserError(f"there is no verification level '{level}'", remedy=f"Choose from {', '.join(LEVELS)}, all")
     if vectors is not None and vectors < 1:
         raise UserError(f"{vectors} vectors verify nothing", remedy="Give at least 1 with --vectors")
-    given = stimulus(project, vectors or DEFAULT_VECTORS[level], data, seed)
-    if level == "cocotb" and vectors is None:
+    given = stimulus(project, vectors, data, DEFAULT_VECTORS[level], seed)
+    if level == "cocotb" and data is not None and vectors is None:
         given = given.first(DEFAULT_VECTORS[level])
     start = time.monotonic()
     result = _LEVELS[level](project, given, progress)
     result = replace(result, seconds=round(result.seconds or time.monotonic() - start, 3))
+    result = replace(result, stimulus=given.kinds, boundaries=coverage(project.graph, given.codes))
     project.add_result("verify", level, result.to_json())
     return result
+
+
+def coverage(graph: Graph, codes: Mapping[str, Codes]) -> Coverage:
+    """How many boundaries of rounding and limiting the inputs meet on both sides."""
+    places = directed(graph).boundaries
+    return Coverage(len(places), int(places.on_both_sides(places.met(graph, joined(graph, codes))).sum()))
 
 
 def verify_all(project: Project, vectors: int | None = None, data: str | Path | None = None, *,

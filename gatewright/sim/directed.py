@@ -100,7 +100,7 @@ class Search:
         sample, side = hits(self.boundaries.observe(self.graph, vectors), self.first, self.codes)
         order = np.argsort(side, kind="stable")
         rows, sides = np.arange(len(vectors) + 1), np.arange(len(self.codes) + 1)
-        picked = greedy(np.searchsorted(sample, rows), side, np.searchsorted(side[order], sides), sample[order], most)
+        picked: Ints = greedy(np.searchsorted(sample, rows), side, np.searchsorted(side[order], sides), sample[order], most)
         return vectors[picked]
 
     # -- operands that are linear in the inputs
@@ -147,11 +147,11 @@ class Search:
         least, most = np.minimum(span, 0).sum(axis=1), np.maximum(span, 0).sum(axis=1)
         way = ((codes - offset - least) / np.maximum(most - least, 1))[:, None]  # decides only where the search begins
         part = np.floor((self.hi - self.lo) * np.where(up, way, 1 - way) + self.random.random(gain.shape)).astype(np.int64)
-        x = np.clip(self.lo + part, self.lo, self.hi)
+        x: Ints = np.clip(self.lo + part, self.lo, self.hi)
         rest = codes - offset - ((x - self.lo) * gain).sum(axis=1)
         divisor = np.where(gain == 0, 1, gain)
         for _ in range(STEPS):
-            step = np.clip((2 * rest[:, None] + divisor) // (2 * divisor), self.lo - x, self.hi - x)
+            step = np.clip((rest[:, None] + divisor // 2) // divisor, self.lo - x, self.hi - x)
             best = np.abs(rest[:, None] - step * gain).argmin(axis=1)
             moved = step[rows, best]
             nearer = np.abs(rest - moved * gain[rows, best]) < np.abs(rest)

@@ -1,4 +1,12 @@
-"""The second judge: the public executors (qonnx, onnxruntime) beside the exact one; they differ where float32 rounds."""
+"""The second judge: the public executors (qonnx, onnxruntime) beside the exact one; they differ where float32 rounds.
+
+That a difference is float32's own is proven, not assumed. Every node that the executor computed between the earlier
+quantisers and the one that differs is computed again, exactly, from the same float32 operands: its result lies within the
+error bound of that operator in float32 arithmetic (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
+3.1: a sum of n products, in any order, is off by at most gamma_n = n u / (1 - n u) times the sum of their magnitudes).
+And the quantiser itself gives, exactly, the executor's code on the float32 operand that reached it, or that operand lies so
+near to where the two codes meet that the float32 division decides.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +36,18 @@ EXECUTOR_IR_VERSION = 10
 """onnx writes newer files than onnxruntime reads."""
 
 
+UNIT = 2.0**-24
+"""Float32's unit roundoff."""
+FUNCTIONS = {"Sigmoid", "Tanh", "Exp", "Log", "Erf", "Softplus", "Softsign", "Elu", "Selu", "Celu", "Gelu", "Mish", "Softmax",
+             "LayerNormalization", "Swish"}
+"""Approximated by polynomials, for which no bound is published; ..."""
+FUNCTION_ERROR = 2.0**-18
+"""... this is what they are held to, of the value or of 1."""
+SUMS = {"MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Add", "Sub", "BatchNormalization", "ReduceSum", "ReduceMean",
+        "AveragePool", "GlobalAveragePool"}
+"""Operators whose terms may cancel, so that the error is relative to the terms' magnitudes."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """A code in which the executor and exact arithmetic differ, given the executor's codes of all earlier quantisers.
@@ -44,6 +64,9 @@ class Difference:
     code: int
     executor_code: int
     executor_before: Number
+    cause: str
+    """`sum`: float32 moved the operand of the quantiser across the boundary; `division`: the quantiser's own division did;
+    empty: neither is proven."""
 
     @property
     def float32_error(self) -> Number:
@@ -52,8 +75,23 @@ class Difference:
         return difference if difference >= 0 else -difference
 
 
-def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Difference]:
-    """Compare every quantiser's codes with those of qonnx's executor, quantiser by quantiser.
+@dataclass(frozen=True)
+class Comparison:
+    """Differences in codes, and how much was compared."""
+
+    differences: list[Difference]
+    codes: int
+    """Of all quantisers, for all samples."""
+    values: int
+    """Elements of outputs that no quantiser writes."""
+    different_values: int
+    """Those of them that are not the exact value, rounded to float32 once."""
+    unproven: tuple[str, ...]
+    """Nodes in front of differing values whose float32 result lies outside its error bound."""
+
+
+def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Comparison:
+    """Compare every quantiser's codes with those of qonnx's executor, quantiser by quantiser, and outputs without one.
 
     `feeds` are float32 arrays named like the model's inputs, axis 0 the samples (few: the executor takes 10 to 500 ms
     for each). One early difference does not spread: every quantiser is judged on what the executor's earlier ones gave.
@@ -67,20 +105,33 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> li
         name: np.asarray(array, np.float32).reshape(-1, batch, *array.shape[1:]) for name, array in feeds.items()}
     contexts = _execute(prepared, known)
     _declare_shapes(prepared, contexts)
-    judge = Judge(prepared)
+    judge, steps = Judge(prepared), Steps(prepared, contexts)
     differences: list[Difference] = []
-    for tensor, name in judge.run(known).quantisers:
+    compared = 0
+    quantised = {q.tensor: q.node for q in judge.run(known).quantisers}
+    for tensor, name in quantised.items():
         node = _node(prepared, tensor)
         trace = judge.run(known, outputs=[tensor])
         first = 0 if trace.is_constant(tensor) else slice(None)  # constants come out the same for every sample
         codes = _codes(node, trace, contexts[tensor][first])
+        compared += codes.size
         if (trace.codes(tensor).reshape(codes.shape) != codes).any():
             read = {i: contexts[i] for i in node.input if i in contexts}
-            differences += _differences(node, name, trace, codes, judge.run({**known, **read}, outputs=[tensor]))
+            sound = not steps.unproven(node.input[0])
+            differences += _differences(node, name, trace, codes, judge.run({**known, **read}, outputs=[tensor]), sound)
+        scale, zero = _grid(node, trace)
+        value = np.asarray((codes.astype(object) - zero) * scale, object)
+        steps.quantised(tensor, value)
         if not trace.is_constant(tensor):
-            scale, zero = _grid(node, trace)
-            known[tensor] = (codes.astype(object) - zero) * scale
-    return differences
+            known[tensor] = value
+    values = different = 0
+    unproven: set[str] = set()
+    for tensor in {o.name for o in prepared.graph.output} - known.keys():
+        exact = judge.run(known, outputs=[tensor]).float32(tensor)
+        wrong = int((exact.reshape(contexts[tensor].shape) != contexts[tensor]).sum())
+        values, different = values + exact.size, different + wrong
+        unproven |= steps.unproven(tensor) if wrong else set()
+    return Comparison(differences, compared, values, different, tuple(sorted(unproven)))
 
 
 def _grid(node: onnx.NodeProto, trace: Trace) -> tuple[Array, Array]:
@@ -110,13 +161,105 @@ def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int6
     return codes.astype(np.int64)
 
 
-def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[np.int64],
-                 read: Trace) -> list[Difference]:
-    """`read` is the exact quantiser on what the executor's quantiser read."""
-    want = trace.codes(node.output[0]).reshape(codes.shape)
+def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[np.int64], read: Trace,
+                 sound: bool) -> list[Difference]:
+    """`read` is the exact quantiser on what the executor's quantiser read; `sound`: all nodes in front are proven."""
+    want, own = (t.codes(node.output[0]).reshape(codes.shape) for t in (trace, read))
     exact, before = (t.before_rounding(node.output[0]).reshape(codes.shape) for t in (trace, read))
-    return [Difference(node.output[0], name, at, exact[at], int(want[at]), int(codes[at]), before[at])
-            for at in map(tuple, np.argwhere(want != codes).tolist())]
+    found = []
+    for at in map(tuple, np.argwhere(want != codes).tolist()):
+        code, got = int(want[at]), int(codes[at])
+        near = abs(int(own[at]) - got) == 1 and _on_the_edge(before[at])
+        cause = "" if not sound else "sum" if own[at] == got else "division" if near else ""
+        found.append(Difference(node.output[0], name, at, exact[at], code, got, before[at], cause))
+    return found
+
+
+def _on_the_edge(steps: Number) -> bool:
+    """Whether a float32 division, and a zero point's addition, may take a value across the place where its code changes:
+    an integer or half of one, in every rounding mode."""
+    return bool(abs(steps - Fraction(round(steps * 2), 2)) <= 2 * UNIT * (abs(steps) + 1))
+
+
+class Steps:
+    """The executor's nodes one by one: is each result float32's own for the float32 operands that it had?"""
+
+    def __init__(self, model: onnx.ModelProto, contexts: Mapping[str, Array]) -> None:
+        self._model, self._contexts = model, contexts
+        self._producer = {name: node for node in model.graph.node for name in node.output if name}
+        self._stored = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        self._data = contexts.keys() - self._producer.keys()
+        for node in model.graph.node:
+            if self._data.intersection(node.input):
+                self._data |= set(node.output)
+        self._sound: dict[str, bool] = {}
+        self._quantised: set[str] = set()
+
+    def quantised(self, tensor: str, exact: Array) -> None:
+        """Checks what the executor made of a quantiser's codes: code times scale, in float32."""
+        self._quantised.add(tensor)
+        exact = exact.astype(np.float64)
+        error = np.abs(self._contexts[tensor].astype(np.float64) - exact)
+        self._sound[tensor] = bool((error <= 4 * UNIT * np.abs(exact)).all())
+
+    def unproven(self, tensor: str) -> set[str]:
+        """The nodes in front of a tensor, up to quantisers and they included, whose results are outside the bounds."""
+        waiting, seen, found = [tensor], set(), set()
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self._producer:
+                continue
+            seen.add(name)
+            node = self._producer[name]
+            if name not in self._sound:
+                self._sound[name] = self._within(name, node)
+            if name not in self._quantised:
+                waiting += [i for i in node.input if i]
+            if not self._sound[name]:
+                found.add(node.name or name)
+        return found
+
+    def _within(self, name: str, node: onnx.NodeProto) -> bool:
+        exact, got = self._exactly(name, node), self._contexts[name].astype(np.float64)
+        if node.op_type in FUNCTIONS:
+            bound = FUNCTION_ERROR * np.maximum(np.abs(exact), 1)
+        else:
+            operations = self._terms(name, node) + 8
+            size = self._exactly(name, node, np.abs) if node.op_type in SUMS else exact
+            bound = operations * UNIT / (1 - operations * UNIT) * np.abs(size)
+        return bool((np.abs(got - exact) <= bound).all())
+
+    def _terms(self, name: str, node: onnx.NodeProto) -> int:
+        """How many products are added up in an element of the result, at most."""
+        shapes = [self._one(i).shape for i in node.input if i]
+        if node.op_type in ("Conv", "ConvTranspose"):
+            return int(np.prod(shapes[1]))
+        if node.op_type in ("MatMul", "Gemm"):
+            return max(shapes[0])
+        return int(np.prod(shapes[0])) if node.op_type in SUMS - {"Add", "Sub", "BatchNormalization"} else 2
+
+    def _one(self, name: str) -> Array:
+        """What the executor read, for the first sample."""
+        return np.asarray(self._contexts[name][0] if name in self._contexts else self._stored[name])
+
+    def _exactly(self, name: str, node: onnx.NodeProto, of: Callable[[Array], Array] = lambda x: x) -> Array:
+        """In float64, correctly rounded, what exact arithmetic makes of the executor's operands, or of their magnitudes."""
+        single = _single(node, self._model, {i: self._one(i) for i in node.input if i})
+        if of is np.abs and node.op_type == "Sub":
+            single.graph.node[0].op_type = "Add"
+        feeds = {}
+        for given in list(single.graph.input):
+            sign = -1 if of is np.abs and node.op_type == "BatchNormalization" and given.name == node.input[3] else 1
+            array = self._contexts[given.name] if given.name in self._data else self._one(given.name)
+            array = sign * of(array) if array.dtype.kind == "f" else array
+            if given.name in self._data:
+                feeds[given.name] = array
+            else:
+                single.graph.initializer.append(numpy_helper.from_array(array, given.name))
+                single.graph.input.remove(given)
+        got = self._contexts[name]
+        exact = Judge(single).run(feeds, outputs=[name]).float64(name)
+        return exact.reshape(got.shape) if feeds else np.broadcast_to(exact, got.shape)
 
 
 def _node(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto:

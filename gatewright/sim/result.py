@@ -27,6 +27,14 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """Boundaries of rounding and limiting (`sim/boundaries.py`), and how many of them the vectors met on both sides."""
+
+    known: int
+    met: int
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationResult:
     """The answer of one level to "same bits?". Latency and II are in clock cycles, None where there is no clock.
 
@@ -45,6 +53,9 @@ class VerificationResult:
     ii: int | None = None
     seconds: float = 0.0
     first_mismatch: Mismatch | None = None
+    stimulus: Mapping[str, int] | None = None
+    """How many vectors are `corner`, `random` and `directed` ones; None for the user's data."""
+    boundaries: Coverage | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain JSON values, with the keys of the schema."""
@@ -53,8 +64,9 @@ class VerificationResult:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> VerificationResult:
         """The inverse of `to_json`. Raises TypeError on keys that the schema does not have."""
-        first = values.get("first_mismatch")
-        return VerificationResult(**{**values, "first_mismatch": None if first is None else Mismatch(**first)})
+        first, boundaries = values.get("first_mismatch"), values.get("boundaries")
+        return VerificationResult(**{**values, "first_mismatch": first and Mismatch(**first),
+                                     "boundaries": boundaries and Coverage(**boundaries)})
 
 
 def compare(level: str, expected: Mapping[str, Ints], got: Mapping[str, Ints]) -> VerificationResult:

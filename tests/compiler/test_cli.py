@@ -131,7 +131,8 @@ def test_verify_all_levels(copy: Path, capsys: Capture) -> None:
 
 
 def test_verify_in_words(digits: Path, capsys: Capture) -> None:
-    assert re.fullmatch(r"netlist +PASSED +99 vectors, 0 mismatching, [\d.]+ s\n",
+    assert re.fullmatch(r"netlist +PASSED +99 vectors \(25 corner, 25 random, 49 directed\), 0 mismatching, [\d.]+ s; "
+                        r"\d+ of 112 boundaries met on both sides\n",
                         run(capsys, "verify", digits, "--level", "netlist", "--vectors", 99))
 
 
