@@ -124,7 +124,7 @@ def _print_result(r: Any) -> None:
     colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[r.status]
     clock = f", latency {r.latency_cycles} cycles, II {r.ii}" if r.latency_cycles else ""
     kinds = f" ({', '.join(f'{n} {kind}' for kind, n in r.stimulus.items())})" if r.stimulus else ""
-    met = f"; {r.boundaries.met} of {r.boundaries.known} boundaries met on both sides" if r.boundaries else ""
+    met = f"; {r.boundaries.met} of {r.boundaries.known} boundaries met on both sides" if r.boundaries and r.boundaries.known else ""
     counts = f"{r.vectors} vectors{kinds}, {r.mismatching_vectors} mismatching{clock}, {r.seconds:.1f} s{met}"
     text = "" if r.status == "skipped" else counts
     OUT.print(f"{r.level:<10} [{colour}]{r.status.upper()}[/]  {text}{'  ' + escape(r.reason) if r.reason else ''}")

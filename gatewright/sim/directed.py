@@ -26,6 +26,8 @@ WORK = 200_000_000
 """What a search may cost, in codes computed: a few seconds."""
 POOL = 4096
 """Random vectors to begin with, at most."""
+LARGEST = 1_000_000
+"""Networks with a greater cost per sample, in codes, are not searched."""
 MOST = 16_384
 """Directed vectors, at most; a large network gets fewer (`WORK // 4` codes)."""
 STEPS = 24
@@ -48,8 +50,10 @@ class Directed:
 
 @lru_cache(maxsize=2)
 def directed(graph: Graph) -> Directed:
-    """Always the same for a Graph. Takes some seconds at most."""
+    """Always the same for a Graph. Takes some seconds at most; nothing for networks beyond `LARGEST`."""
     lo, hi = (np.concatenate([getattr(op.type, end).reshape(-1) for op in graph.input_ops]) for end in ("lo", "hi"))
+    if work(graph) > LARGEST:
+        return Directed(Boundaries({}, *(np.zeros(0, np.int64),) * 3), np.zeros((0, lo.size), np.int64))
     every = places(graph)
     cost = work(graph) + 4 * sum(len(e) for e in every.tensors.values())
     pool = np.concatenate([corner_vectors(lo, hi, limit=64),

@@ -14,7 +14,7 @@ def codes(*rows):
 
 def test_schema_is_that_of_the_architecture():
     keys = ["level", "status", "reason", "vectors", "mismatching_vectors", "mismatching_values", "latency_cycles", "ii",
-            "seconds", "first_mismatch"]
+            "seconds", "first_mismatch", "stimulus", "boundaries"]
     result = VerificationResult("rtl", "failed", first_mismatch=Mismatch(3, "y", 1, -(2 ** 61), 5, "dense_1"))
     assert list(result.to_json()) == keys
     assert list(result.to_json()["first_mismatch"]) == ["vector", "output", "element", "expected", "got", "node"]
