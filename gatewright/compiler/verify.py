@@ -49,6 +49,8 @@ Progress = Callable[[str, float], None]
 LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb", "csim")
 DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000, "csim": 10_000}
 """Corner and random vectors of a level where the user does not say how many; directed ones come on top."""
+MOST_DIRECTED = {"reference": 4096}
+"""Directed vectors at most, where the user does not say how many vectors: exact numbers are slow if scales are no powers of two."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class Stimulus:
         return Stimulus({k: v[:count] for k, v in self.codes.items()}, data)
 
 
-def stimulus(project: Project, vectors: int | None, data: str | Path | None, default: int = 256, seed: int = 1) -> Stimulus:
+def stimulus(project: Project, vectors: int | None, data: str | Path | None, default: int = 256, seed: int = 1,
+             most: int | None = None) -> Stimulus:
     """The user's data, or codes over the whole type of every input: `vectors` of them, a quarter corners and half directed
-    at boundaries (at most), the rest random; or, None, `default` corners and random ones and all directed ones."""
+    at boundaries (at most), the rest random; or, None, `default` corners and random ones and all directed ones, or `most`."""
     graph = project.graph
     if data is not None:
         file = load_data(data, graph)
@@ -83,7 +86,7 @@ def stimulus(project: Project, vectors: int | None, data: str | Path | None, def
         return Stimulus(encode(graph, project.input_casts, file.inputs), file)
     lo = np.concatenate([op.type.lo.reshape(-1) for op in graph.input_ops])
     hi = np.concatenate([op.type.hi.reshape(-1) for op in graph.input_ops])
-    aimed = directed(graph).vectors[:None if vectors is None else vectors // 2]
+    aimed = directed(graph).vectors[:most if vectors is None else vectors // 2]
     total = len(aimed) + default if vectors is None else vectors
     corners = corner_vectors(lo, hi)[:((vectors or default) + 3) // 4]
     parts = {"corner": corners, "random": random_vectors(lo, hi, total - len(corners) - len(aimed), seed), "directed": aimed}
@@ -97,7 +100,7 @@ def verify(project: Project, level: str, vectors: int | None = None, data: str |
         raise UserError(f"there is no verification level '{level}'", remedy=f"Choose from {', '.join(LEVELS)}, all")
     if vectors is not None and vectors < 1:
         raise UserError(f"{vectors} vectors verify nothing", remedy="Give at least 1 with --vectors")
-    given = stimulus(project, vectors, data, DEFAULT_VECTORS[level], seed)
+    given = stimulus(project, vectors, data, DEFAULT_VECTORS[level], seed, MOST_DIRECTED.get(level))
     if level == "cocotb" and data is not None and vectors is None:
         given = given.first(DEFAULT_VECTORS[level])
     start = time.monotonic()

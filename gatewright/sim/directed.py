@@ -22,7 +22,7 @@ from gatewright.sim.vectors import corner_vectors, random_vectors
 
 LINEAR = (Input, Dense, Conv, Combine, ReduceSum, SumPool, Reshape, Transpose, Take, Concat)
 """Operations on linear functions whose result is one."""
-WORK = 200_000_000
+WORK = 100_000_000
 """What a search may cost, in codes computed: a few seconds."""
 POOL = 4096
 """Random vectors to begin with, at most."""

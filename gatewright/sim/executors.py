@@ -111,14 +111,15 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Co
     quantised = {q.tensor: q.node for q in judge.run(known).quantisers}
     for tensor, name in quantised.items():
         node = _node(prepared, tensor)
-        trace = judge.run(known, outputs=[tensor])
+        given = {i: known[i] for i in steps.needed(tensor, known)}
+        trace = judge.run(given, outputs=[tensor])
         first = 0 if trace.is_constant(tensor) else slice(None)  # constants come out the same for every sample
         codes = _codes(node, trace, contexts[tensor][first])
         compared += codes.size
         if (trace.codes(tensor).reshape(codes.shape) != codes).any():
             read = {i: contexts[i] for i in node.input if i in contexts}
             sound = not steps.unproven(node.input[0])
-            differences += _differences(node, name, trace, codes, judge.run({**known, **read}, outputs=[tensor]), sound)
+            differences += _differences(node, name, trace, codes, judge.run({**given, **read}, outputs=[tensor]), sound)
         scale, zero = _grid(node, trace)
         value = np.asarray((codes.astype(object) - zero) * scale, object)
         steps.quantised(tensor, value)
@@ -127,7 +128,7 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Co
     values = different = 0
     unproven: set[str] = set()
     for tensor in {o.name for o in prepared.graph.output} - known.keys():
-        exact = judge.run(known, outputs=[tensor]).float32(tensor)
+        exact = judge.run({i: known[i] for i in steps.needed(tensor, known)}, outputs=[tensor]).float32(tensor)
         wrong = int((exact.reshape(contexts[tensor].shape) != contexts[tensor]).sum())
         values, different = values + exact.size, different + wrong
         unproven |= steps.unproven(tensor) if wrong else set()
@@ -169,16 +170,16 @@ def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[n
     found = []
     for at in map(tuple, np.argwhere(want != codes).tolist()):
         code, got = int(want[at]), int(codes[at])
-        near = abs(int(own[at]) - got) == 1 and _on_the_edge(before[at])
+        near = abs(int(own[at]) - got) == 1 and isinstance(before[at], Fraction) and _on_the_edge(before[at])
         cause = "" if not sound else "sum" if own[at] == got else "division" if near else ""
         found.append(Difference(node.output[0], name, at, exact[at], code, got, before[at], cause))
     return found
 
 
-def _on_the_edge(steps: Number) -> bool:
+def _on_the_edge(steps: Fraction) -> bool:
     """Whether a float32 division, and a zero point's addition, may take a value across the place where its code changes:
     an integer or half of one, in every rounding mode."""
-    return bool(abs(steps - Fraction(round(steps * 2), 2)) <= 2 * UNIT * (abs(steps) + 1))
+    return abs(steps - Fraction(round(steps * 2), 2)) <= (abs(steps) + 1) * Fraction(1, 1 << 23)
 
 
 class Steps:
@@ -201,6 +202,16 @@ class Steps:
         exact = exact.astype(np.float64)
         error = np.abs(self._contexts[tensor].astype(np.float64) - exact)
         self._sound[tensor] = bool((error <= 4 * UNIT * np.abs(exact)).all())
+
+    def needed(self, tensor: str, known: Mapping[str, Array]) -> set[str]:
+        """The known tensors that this one is computed from, up to the nearest."""
+        waiting, seen = list(self._producer[tensor].input), set()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen and name not in known and name in self._producer:
+                waiting += self._producer[name].input
+            seen.add(name)
+        return seen & known.keys()
 
     def unproven(self, tensor: str) -> set[str]:
         """The nodes in front of a tensor, up to quantisers and they included, whose results are outside the bounds."""
@@ -235,7 +246,7 @@ class Steps:
         if node.op_type in ("Conv", "ConvTranspose"):
             return int(np.prod(shapes[1]))
         if node.op_type in ("MatMul", "Gemm"):
-            return max(shapes[0])
+            return int(max(shapes[0]))
         return int(np.prod(shapes[0])) if node.op_type in SUMS - {"Add", "Sub", "BatchNormalization"} else 2
 
     def _one(self, name: str) -> Array:
