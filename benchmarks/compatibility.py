@@ -62,8 +62,9 @@ FAST = ("cms/axol1tl_v3/model_with_input_scaling.onnx", "cms/cicada_v1p1p2/model
 VECTORS = 88
 """Corners (at most a quarter) and random vectors, at least 64 of these."""
 DIRECTED = 1000
-"""Directed vectors, at most, the best first; of a large network so few that the judge's work stays within ..."""
-DIRECTED_CODES = 1 << 22
+"""Directed vectors, at most, the best first, of networks with scales that are no powers of two, where exact numbers are slow; of
+large networks so few that the judge's work stays within ..."""
+DIRECTED_CODES = 1 << 23
 """... this, in codes; 64 at least."""
 TOGETHER = 1 << 24
 """Codes of all tensors that the judge computes at a time."""
@@ -135,7 +136,9 @@ def opened(path: Path, name: str) -> tuple[Imported, str | None]:
 def vectors(folder: Any) -> levels.Stimulus:
     """Corners, random and directed vectors."""
     given = levels.stimulus(folder, None, None, VECTORS)
-    most = VECTORS + max(64, min(DIRECTED, DIRECTED_CODES // work(folder.graph)))
+    scales = [scale for meaning in folder.model_graph.meanings.values() for scale in meaning.scale.reshape(-1)[:1]]
+    dyadic = all(isinstance(s, Fraction) and s.denominator & (s.denominator - 1) == 0 and s.numerator == 1 for s in scales)
+    most = VECTORS + max(64, min(len(given) if dyadic else DIRECTED, DIRECTED_CODES // work(folder.graph)))
     kept = given.first(most)
     return replace(kept, kinds=given.kinds | {"directed": len(kept) - VECTORS})
 

@@ -124,15 +124,27 @@ def test_verify(level: str, digits: Path, capsys: Capture) -> None:
 def test_verify_all_levels(copy: Path, capsys: Capture) -> None:
     """Also the test bench that lies in the folder."""
     results = value(capsys, "verify", copy, "--level", "all", "--vectors", 40)
+    assert all(r["stimulus"] == {"corner": 10, "random": 10, "directed": 20} for r in results if r["status"] == "passed")
     assert {r["level"]: r["status"] for r in results} == {
         **dict.fromkeys(("reference", "netlist", "emulator", "rtl", "cocotb"), "passed"), "csim": "skipped"}
     assert "Compile again with: --backend verilog,hls" in results[-1]["reason"]
     assert results[3]["latency_cycles"] == results[4]["latency_cycles"]
 
 
+def test_directed_vectors_come_on_top_and_meet_all_boundaries(copy: Path, capsys: Capture) -> None:
+    result = value(capsys, "verify", copy, "--level", "netlist")
+    kinds = result["stimulus"]
+    assert (kinds["corner"] + kinds["random"], sum(kinds.values())) == (10_000, result["vectors"])
+    assert kinds["directed"] > 64
+    assert result["boundaries"] == {"known": 99, "met": 99}
+    np.savez(copy.parent / "one.npz", x=np.zeros((1, 4)))
+    result = value(capsys, "verify", copy, "--level", "netlist", "--data", copy.parent / "one.npz")
+    assert (result["vectors"], result["stimulus"], result["boundaries"]) == (1, None, {"known": 99, "met": 0})
+
+
 def test_verify_in_words(digits: Path, capsys: Capture) -> None:
     assert re.fullmatch(r"netlist +PASSED +99 vectors \(25 corner, 25 random, 49 directed\), 0 mismatching, [\d.]+ s; "
-                        r"\d+ of 112 boundaries met on both sides\n",
+                        r"\d+ of 144 boundaries met on both sides\n",
                         run(capsys, "verify", digits, "--level", "netlist", "--vectors", 99))
 
 
