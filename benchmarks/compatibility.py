@@ -61,17 +61,25 @@ FAST = ("cms/axol1tl_v3/model_with_input_scaling.onnx", "cms/cicada_v1p1p2/model
         "exported/ortq_mlp_bn_sigmoid_softmax_qop_u8s8.onnx", "exported/torch_gru_ts.onnx")
 VECTORS = 88
 """Corners (at most a quarter) and random vectors, at least 64 of these."""
-DIRECTED = 1000
+LARGE = 1_000_000
+"""Networks with more work per sample than this, where the judge's exact arithmetic takes half a minute for a vector, get ..."""
+FEW = 4
+"""... so many vectors, of all kinds together, and one sample for the executors."""
+DIRECTED = 256
 """Directed vectors, at most, the best first, of networks with scales that are no powers of two, where exact numbers are slow; of
 large networks so few that the judge's work stays within ..."""
 DIRECTED_CODES = 1 << 23
 """... this, in codes; 64 at least."""
-TOGETHER = 1 << 24
+TOGETHER = 1 << 21
 """Codes of all tensors that the judge computes at a time."""
-EXECUTED = 8
-"""Samples for the public executors."""
+EXECUTED = 64
+"""Samples for the public executors, at most: those that came with the model, ..."""
+EXECUTED_RANDOM = 16
+"""... else random codes."""
 NETLIST_WORK = 40_000
-"""Networks with more work per sample than this are compared up to the Graph."""
+"""Networks with more work per sample than this are compared up to the Graph, ..."""
+UP_TO_GRAPH = ("exported/ortq_cnn_res_avg_hardtanh_qdq_s16s8.onnx",)
+"""... and so are these, whose netlists take many minutes."""
 
 Row = dict[str, Any]
 
@@ -102,9 +110,9 @@ def examine(name: str) -> Row:
             for k, a in imported.approximations.items()}})
     given = vectors(folder)
     row |= {"vectors": given.kinds, "boundaries": list(met(graph, given)), "judge": reference(folder, given)}
-    if ties := on_ties(imported):
+    if work(graph) <= LARGE and (ties := on_ties(imported)):
         row["ties"] = reference(folder, ties)
-    if work(graph) <= NETLIST_WORK:
+    if work(graph) <= NETLIST_WORK and name not in UP_TO_GRAPH:
         row |= hardware(path, name, row["input_type"], given)
     if expected := golden(path, imported.graph):
         with tempfile.TemporaryDirectory() as work_folder:
@@ -135,6 +143,8 @@ def opened(path: Path, name: str) -> tuple[Imported, str | None]:
 
 def vectors(folder: Any) -> levels.Stimulus:
     """Corners, random and directed vectors."""
+    if work(folder.graph) > LARGE:
+        return levels.stimulus(folder, FEW, None)
     given = levels.stimulus(folder, None, None, VECTORS)
     scales = [scale for meaning in folder.model_graph.meanings.values() for scale in meaning.scale.reshape(-1)[:1]]
     dyadic = all(isinstance(s, Fraction) and s.denominator & (s.denominator - 1) == 0 and s.numerator == 1 for s in scales)
@@ -219,12 +229,12 @@ def executed(path: Path, imported: Imported) -> Row:
 def samples(path: Path, imported: Imported) -> dict[str, Any]:
     """Real inputs, float32: those that came with the model, else random codes' values."""
     ops = imported.graph.input_ops
-    count = EXECUTED if work(imported.graph) < 10 * NETLIST_WORK else 2
+    large = work(imported.graph) > LARGE
     if path.with_suffix(".npz").exists():
         with np.load(path.with_suffix(".npz")) as stored:
-            return {ops[0].name: stored["x"][:count].astype(np.float32)}
+            return {ops[0].name: stored["x"][:1 if large else EXECUTED].astype(np.float32)}
     lo, hi = (np.concatenate([getattr(op.type, end).reshape(-1) for op in ops]) for end in ("lo", "hi"))
-    codes = split(imported.graph, random_vectors(lo, hi, count, seed=5))
+    codes = split(imported.graph, random_vectors(lo, hi, 1 if large else EXECUTED_RANDOM, seed=5))
     values = levels.feeds(SimpleNamespace(model_graph=imported.graph), levels.Stimulus(codes))
     return {name: np.asarray(v, np.float64).astype(np.float32) for name, v in values.items()}
 
@@ -304,6 +314,7 @@ EXPLANATION = """
 - **exact**: every code of every quantiser, and every output, equals what the independent [judge](exactness.md) computes from the ONNX
   file, on corners, at least 64 random vectors and [directed vectors](usage.md#directed-vectors), which meet rounding and limiting
   boundaries on both sides; where a quantiser stands at the input, also on real inputs exactly between two of its codes.
+  Of the three largest image networks, where exact arithmetic takes half a minute for a vector, 4 vectors are compared.
 - **refused**: mostly float models without quantisers.
 - **netlist**: the lowered netlist gives the same bits on the same vectors; networks too large for one parallel kernel are compared up to
   the Graph. **RTL**: so does the simulated Verilog, for one file of every family and exporter.
