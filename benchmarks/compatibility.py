@@ -330,8 +330,8 @@ Every quantiser is compared on what the executor's earlier ones gave, so one dif
 node in front of the quantiser is computed again, exactly, from the float32 operands that the executor had, and its result lies within the
 error bound of that operator in float32 arithmetic. Then the cause is `sum` where the exact quantiser, on the float32 operand that reached
 the executor's, gives the executor's code: rounding of sums and products moved the value across the boundary. It is `division` where that
-operand lies within three float32 roundings of the place where the two codes meet. Values of outputs without a quantiser are compared with
-the exact value, rounded to float32 once; they differ in the last bits, within the same bounds.
+operand, with the zero point that is added, lies within two float32 roundings of the place where the two codes meet. Values of outputs
+without a quantiser are compared with the exact value, rounded to float32 once; they differ in the last bits, within the same bounds.
 
 """
 

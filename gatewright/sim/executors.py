@@ -167,19 +167,28 @@ def _differences(node: onnx.NodeProto, name: str, trace: Trace, codes: NDArray[n
     """`read` is the exact quantiser on what the executor's quantiser read; `sound`: all nodes in front are proven."""
     want, own = (t.codes(node.output[0]).reshape(codes.shape) for t in (trace, read))
     exact, before = (t.before_rounding(node.output[0]).reshape(codes.shape) for t in (trace, read))
+    zero = _largest_zero_point(node, trace)
     found = []
     for at in map(tuple, np.argwhere(want != codes).tolist()):
         code, got = int(want[at]), int(codes[at])
-        near = abs(int(own[at]) - got) == 1 and isinstance(before[at], Fraction) and _on_the_edge(before[at])
+        near = abs(int(own[at]) - got) == 1 and isinstance(before[at], Fraction) and _on_the_edge(before[at], zero)
         cause = "" if not sound else "sum" if own[at] == got else "division" if near else ""
         found.append(Difference(node.output[0], name, at, exact[at], code, got, before[at], cause))
     return found
 
 
-def _on_the_edge(steps: Fraction) -> bool:
-    """Whether a float32 division, and a zero point's addition, may take a value across the place where its code changes:
-    an integer or half of one, in every rounding mode."""
-    return abs(steps - Fraction(round(steps * 2), 2)) <= (abs(steps) + 1) * Fraction(1, 1 << 23)
+def _on_the_edge(steps: Fraction, zero: Fraction) -> bool:
+    """Whether a float32 division, and the addition of a zero point before or after it, may take a value across the place where
+    its code changes: an integer or half of one, in every rounding mode."""
+    return abs(steps - Fraction(round(steps * 2), 2)) <= (abs(steps) + abs(zero) + 1) * Fraction(1, 1 << 23)
+
+
+def _largest_zero_point(node: onnx.NodeProto, trace: Trace) -> Fraction:
+    """The magnitude of the zero point that the quantiser adds; 0 where it has none."""
+    place = 2 if node.op_type in ("Quant", "IntQuant", "QuantizeLinear", "Trunc") else -1 if node.op_type.startswith("Q") else None
+    if place is None or len(node.input) <= abs(place) or not node.input[place]:
+        return Fraction(0)
+    return max(abs(Fraction(v)) for v in np.asarray(trace.exact(node.input[place]), object).reshape(-1))
 
 
 class Steps:
