@@ -22,7 +22,7 @@ from gatewright.sim.vectors import corner_vectors, random_vectors
 
 LINEAR = (Input, Dense, Conv, Combine, ReduceSum, SumPool, Reshape, Transpose, Take, Concat)
 """Operations on linear functions whose result is one."""
-WORK = 100_000_000
+WORK = 120_000_000
 """What a search may cost, in codes computed: a few seconds."""
 POOL = 4096
 """Random vectors to begin with, at most."""
@@ -32,8 +32,12 @@ MOST = 16_384
 """Directed vectors, at most; a large network gets fewer (`WORK // 4` codes)."""
 STEPS = 24
 """Inputs that a solution may change one after the other, and changes of a vector before another one is taken."""
+ATTEMPTS = 3
+"""How often a solution is begun anew."""
 CANDIDATES = 8
 """Changed vectors that are tried for a side at a time."""
+WORTH = 50
+"""The search goes on while a round over all missing sides finds at least one in so many."""
 TOGETHER = 256
 """Sides that are searched at a time."""
 
@@ -113,11 +117,12 @@ class Search:
         """All missing sides of such operands, or as many as the work allows."""
         columns, gain = self.gains()
         row = np.cumsum(columns) - 1
-        sides = self.random.permutation(np.flatnonzero(~self.met & columns[self.column]))
+        missing = np.flatnonzero(~self.met & columns[self.column])
+        sides = np.concatenate([self.random.permutation(missing) for _ in range(ATTEMPTS)])
         enough, most = self.left // 2, WORK // 4 // (STEPS * self.lo.size)
         for at in range(0, min(len(sides), most), TOGETHER):
             some = sides[at:at + TOGETHER]
-            some = some[~self.met[some]]
+            some = np.unique(some[~self.met[some]])
             if self.left < enough:
                 return
             gains = gain[row[self.column[some]]]
@@ -172,13 +177,15 @@ class Search:
     # -- all others
 
     def climb(self, pool: Ints, observed: Ints) -> None:
-        """Until the work is used up or nothing is missing: every missing side in turn, from the vectors nearest to it."""
-        at = 0
-        while self.left > 0 and (sides := np.flatnonzero(~self.met)).size:
-            some = sides[np.arange(at, at + min(TOGETHER, len(sides))) % len(sides)]
-            at += TOGETHER
-            start = nearest(observed, self.column[some], self.codes[some], self.random.integers(0, len(pool), len(some)))
-            self.climb_to(some, pool[start])
+        """Every missing side in turn, from the vectors nearest to it; again, as long as a round finds one in `WORTH`."""
+        found = worth = 0
+        while found >= worth and self.left > 0:
+            sides, before = np.flatnonzero(~self.met), self.met.sum()
+            for at in range(0, len(sides), TOGETHER):
+                some = sides[at:at + TOGETHER]
+                start = nearest(observed, self.column[some], self.codes[some], self.random.integers(0, len(pool), len(some)))
+                self.climb_to(some, pool[start])
+            found, worth = self.met.sum() - before, max(1, len(sides) // WORTH)
 
     def climb_to(self, sides: Ints, x: Ints) -> None:
         distance = np.full(len(sides), np.iinfo(np.int64).max)
