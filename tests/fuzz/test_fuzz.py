@@ -49,15 +49,7 @@ def test_models_agree(focus: tuple[str, str]) -> None:
     run()
 
 
-OPEN: dict[str, str] = {
-    "proof_of_constant_row": "the netlist is right, but the proof finds another value in a row that is constant",
-    "proof_of_comparison": "the netlist is right, but the proof takes a code that a quotient never has for a counterexample",
-}
-"""Cases that still disagree, and why; strict, so that mending one is noticed."""
-
-
-@pytest.mark.parametrize("case", [pytest.param(p, marks=pytest.mark.xfail(reason=OPEN[p.stem], strict=True) if p.stem in OPEN else ())
-                                  for p in CASES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_what_once_disagreed_agrees(case: Path) -> None:
     assert agrees(load(case), executors=True) == ""
 

@@ -37,6 +37,7 @@ from gatewright.compiler.proof.forms import (
     element_forms,
     elements,
     fit_bounds,
+    follows,
     linear_forms,
     written,
 )
@@ -44,6 +45,7 @@ from gatewright.compiler.proof.places import Places
 from gatewright.errors import InternalError
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Graph, Op
+from gatewright.ir.intervals import BEYOND, Bools
 from gatewright.ir.netlist import Netlist, computed_bounds
 from gatewright.ir.netlist import Op as Row
 from gatewright.ir.ops import ExtremePool, Extremum, Multiply, ReduceExtreme, Requant, Select, Table, Thresholds
@@ -84,12 +86,18 @@ class _Prover:
     """The state of one proof: the netlist's forms, where the elements are, and their ranges as far as proven."""
 
     def __init__(self, graph: Graph, netlist: Netlist, places: Places) -> None:
+        places = places.of_outputs(graph, netlist)
         self.graph, self.netlist, self.places = graph, netlist, places
         self.net: Columns = columns(netlist)
         self.forms: Forms = linear_forms(self.net)
         lo, hi = (np.concatenate([np.zeros(0, np.int64), *(getattr(op.type, end).reshape(-1) for op in graph.ops)])
                   for end in ("lo", "hi"))
         self.el: Elements = elements(places, lo, hi)
+        least, most = computed_bounds(netlist)
+        self.fine = (netlist.lo <= least) & (netlist.hi >= most)
+        """The rows of which the bounds follow from their operands' bounds, ..."""
+        self.sure = follows(self.net, self.fine)
+        """... back to the inputs."""
         self.seen = np.zeros(len(netlist), np.bool_)
         self.source = np.arange(len(lo))
         """Of every element the one that it is a function of: itself, where that are several."""
@@ -101,6 +109,8 @@ class _Prover:
         for op in self.graph.ops:
             if op.kind == "input":
                 continue
+            gone = self.own(op)[self.el.gone[self.own(op)]]
+            self.el.lo[gone], self.el.hi[gone] = -BEYOND, BEYOND  # until derived; a type is a claim
             if op.kind in spec.LINEAR:
                 self.linear(op)
             elif isinstance(op, Requant | Thresholds | Table):
@@ -147,7 +157,7 @@ class _Prover:
         else:
             of = element_forms(self.forms, self.el, operands.reshape(-1))
             found = compare_choices(self.net, self.forms, self.el, of, self.places.start[op.name], operands)
-        todo = np.flatnonzero(found == UNKNOWN)
+        todo = np.flatnonzero(found != EQUAL)
         none = np.zeros(len(todo), np.int64)
         found[todo] = self.evaluate(op, todo, kind, operands[todo], none, none, np.zeros((len(todo), 0, 4), np.int64), self.net.table)
         self.settle(op, found, "choice")
@@ -172,7 +182,8 @@ class _Prover:
                                            bool(op.largest), self.seen))
 
     def evaluate(self, op: Op, todo: Ints, kind: int, operands: Ints, scale: Ints, offset: Ints, steps: Ints, table: Ints) -> Ints:
-        """Compares the elements `todo` with functions of few operands, a few thousand at a time, to hold few programs."""
+        """Compares the elements `todo` with functions of few operands, a few thousand at a time, to hold few programs. Of
+        elements that are nowhere, it finds the range."""
         found = np.full(len(todo), ABSENT)
         for begin in range(0, len(todo), AT_A_TIME):
             k = slice(begin, begin + AT_A_TIME)
@@ -180,6 +191,7 @@ class _Prover:
             of = element_forms(self.forms, self.el, operands[k].reshape(-1))
             programs, whole = cones(self.net, self.forms, self.el, of, own, kind, operands[k], scale[k], offset[k], steps[k])
             answer, witness, lo, hi = compare_programs(programs, table)
+            answer[(answer == DIFFERENT) & self.el.gone[operands[k]].any(axis=1)] = UNKNOWN
             if (answer == DIFFERENT).any():
                 at = int(np.argmax(answer == DIFFERENT))
                 raise self.refute_function(op, int(todo[k][at]), witness[at].tolist())
@@ -210,20 +222,33 @@ class _Prover:
             raise InternalError(f"proof: the output ports are {[p.name for p in ports]}")
         for port, output in zip(ports, self.graph.outputs, strict=True):
             own = self.own(self.graph.by_name[output.value])
-            for i, (e, row) in enumerate(zip(own.tolist(), port.rows.tolist(), strict=True)):
-                single = self.el.first[e + 1] - self.el.first[e] == 1 and self.el.row[self.el.first[e]] == row
-                if single and self.el.coef[self.el.first[e]] == 1 and self.el.const[e] == 0:
-                    continue
-                got, expected = self.row_form(row), written(self.forms, self.el, [(e, 1)])
-                if self.el.gone[e] or got != expected:
-                    raise InternalError(f"proof: node '{self.graph.by_name[output.value].node}': output '{output.name}', element {i}, "
-                                        f"is {self.netlist.where(row)}, which carries another value")
+            carried = self.carried(own, port.rows.astype(np.int64))
+            if not carried.all():
+                i = int(np.argmin(carried))
+                raise InternalError(f"proof: node '{self.graph.by_name[output.value].node}': output '{output.name}', element {i}, "
+                                    f"is {self.netlist.where(int(port.rows[i]))}, which carries another value")
+
+    def carried(self, own: Ints, rows: Ints) -> Bools:
+        """Whether rows carry these elements: by their forms, or because they are the element's value on all of its range."""
+        n, count = len(self.el.const), len(own)
+        el = Elements(np.concatenate([self.el.first, self.el.first[-1] + 1 + np.arange(count)]), np.concatenate([self.el.row, rows]),
+                      *(np.concatenate([a, np.full(count, fill, a.dtype)]) for a, fill in (
+                          (self.el.coef, 1), (self.el.const, 0), (self.el.gone, 0), (self.el.lo, 0), (self.el.hi, 0))))
+        none = np.zeros(count, np.int64)
+        ports = n + np.arange(count)
+        first = np.arange(count + 1)
+        done: Bools = compare_linear(self.net, self.forms, el, n, own, first, own, none + 1, none) == EQUAL
+        todo = np.flatnonzero(~done & ~self.el.gone[own])
+        of = element_forms(self.forms, el, own[todo])
+        programs, whole = cones(self.net, self.forms, el, of, ports[todo], FUNCTION, own[todo][:, None], none[todo] + 1, none[todo],
+                                np.zeros((len(todo), 0, 4), np.int64))
+        done[todo] = (compare_programs(programs, self.net.table)[0] == EQUAL) & whole
+        return done
 
     def bounds(self) -> None:
         """Every row's value lies within its declared bounds: because its operands' do, because its form does, because it was
         evaluated, or because it is an element of which the range is proven."""
-        lo, hi = computed_bounds(self.netlist)
-        fine = self.seen | ((self.netlist.lo <= lo) & (self.netlist.hi >= hi))
+        fine = self.seen | self.fine
         single = np.flatnonzero((np.diff(self.el.first) == 1) & (self.el.const == 0))
         single = single[self.el.coef[self.el.first[single]] == 1]
         row = self.el.row[self.el.first[single]]
@@ -271,10 +296,11 @@ class _Prover:
     def ranges(self, op: Op) -> None:
         """What is proven of a tensor's range fits its type, on which the ports and later operations rest.
 
-        Where the operands' ranges do not tell, as for x - 2 * min(x, 0), the element is followed back to the one that it is a
-        function of.
+        What is known of the row that an element is holds of the element. Where the operands' ranges do not tell, as for
+        x - 2 * min(x, 0), the element is followed back to the one that it is a function of.
         """
         own = self.own(op)
+        self.meet(own)
         lo, hi = op.type.lo.reshape(-1), op.type.hi.reshape(-1)
         beyond = np.flatnonzero(((self.el.lo[own] < lo) | (self.el.hi[own] > hi)) & ~self.el.gone[own])
         inner = beyond[self.source[own[beyond]] != own[beyond]]
@@ -286,6 +312,15 @@ class _Prover:
         if len(beyond):
             self.uncovered.append((op.node, f"range of {op.kind}", len(beyond)))
             self.el.lo[own], self.el.hi[own] = np.maximum(self.el.lo[own], lo), np.minimum(self.el.hi[own], hi)
+
+    def meet(self, own: Ints) -> None:
+        """Cuts the ranges of elements down to the bounds of their rows that are sure."""
+        single = own[(self.el.first[own + 1] - self.el.first[own] == 1) & (self.el.const[own] == 0)]
+        single = single[self.el.coef[self.el.first[single]] == 1]
+        single = single[self.sure[self.el.row[self.el.first[single]]]]
+        row = self.el.row[self.el.first[single]]
+        self.el.lo[single] = np.maximum(self.el.lo[single], self.netlist.lo[row])
+        self.el.hi[single] = np.minimum(self.el.hi[single], self.netlist.hi[row])
 
     # -- messages --------------------------------------------------------------------------------------------------------
 
@@ -314,10 +349,6 @@ class _Prover:
 
     def name(self, row: int) -> str:
         return self.netlist.where(row)
-
-    def row_form(self, row: int) -> tuple[dict[int, int], int]:
-        taken = slice(self.forms.first[row], self.forms.first[row + 1])
-        return dict(zip(self.forms.atom[taken].tolist(), self.forms.coef[taken].tolist(), strict=True)), int(self.forms.const[row])
 
 
 def prove(graph: Graph, netlist: Netlist, places: Places) -> Proof:

@@ -181,8 +181,8 @@ def _strides(variables: Any, count: int) -> bool:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, leaves: Any) -> Any:
-    """The operands as a * P + b: (fine, atoms and coefficients of every P). The first P is a constant; `variables` takes the
-    range of each, `leaves` (variable, a, b) of every operand."""
+    """The operands as a * P + b: (fine, atoms and coefficients of every P). The first P is a constant, that of an operand which is
+    nowhere the operand itself; `variables` takes the range of each, `leaves` (variable, a, b) of every operand."""
     ref_atoms, ref_coefs = [of.atom[:0]], [of.coef[:0]]
     variables[:] = 1
     variables[0, 0] = 0
@@ -197,12 +197,12 @@ def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, le
             g = a
         g = max(g, 1)
         lo, hi = -((c - el.lo[x]) // g), (el.hi[x] - c) // g
-        if el.gone[x] or of.weight[at + k] > LIMIT or (len(atoms) > 0 and (lo > hi or np.float64(hi) - np.float64(lo) > LIMIT)):
+        if of.weight[at + k] > LIMIT or ((el.gone[x] or len(atoms) > 0) and (lo > hi or np.float64(hi) - np.float64(lo) > LIMIT)):
             return False, ref_atoms, ref_coefs
         v, factor, primitive = len(ref_atoms), np.int64(1), coefs // g
         for known in range(len(ref_atoms)):
             same, a, _ = _parallel(atoms, primitive, 0, ref_atoms[known], ref_coefs[known])
-            if same and v == len(ref_atoms):
+            if same and not el.gone[x] and v == len(ref_atoms):
                 v, factor = known, a
         if v == len(ref_atoms):
             ref_atoms.append(atoms)
@@ -215,9 +215,9 @@ def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, le
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, kind: int, operands: Ints, scale: Ints, offset: Ints,
           steps: Ints) -> Any:
-    """For the elements `numbers`: the program of the element's cone and of an operation on the elements operands[i], of
-    which `of` are the forms; for a FUNCTION, the steps of scale[i] * x + offset[i]. Returns (Programs, whether they are of all
-    values or of samples); a program without steps where there is none.
+    """For the elements `numbers`: the program of the element's cone (of one that is nowhere, none) and of an operation on the
+    elements operands[i], of which `of` are the forms; for a FUNCTION, the steps of scale[i] * x + offset[i]. Returns (Programs,
+    whether they are of all values or of samples); a program without steps where there is none.
     """
     n, count, width = len(net.op), len(operands), operands.shape[1]
     first, variable_first, root = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
@@ -229,8 +229,6 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
     for i in range(count):
         e, v0 = numbers[i], variable_first[i]
         first[i + 1], variable_first[i + 1], arg_first[i + 1] = first[i], v0, at
-        if el.gone[e]:
-            continue
         own = variables[v0:v0 + 1 + width]
         fine, ref_atoms, ref_coefs = _operands(of, el, operands[i], i * width, own, leaves)
         if not fine:
@@ -256,7 +254,7 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
                 if program[k, CODE] == LEAF:
                     program[k, FIRST] = 0
         variable_first[i + 1] = v0 + (1 if len(ref_atoms) <= 2 else len(ref_atoms))
-        root[i], first[i + 1] = len(rows), first[i] + len(program)
+        root[i], first[i + 1] = len(program) - 1 if el.gone[e] else len(rows), first[i] + len(program)
         while first[i + 1] > len(lines):
             lines = np.concatenate((lines, np.zeros_like(lines)))
         lines[first[i]:first[i + 1]] = program

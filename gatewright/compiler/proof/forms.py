@@ -214,10 +214,21 @@ def interval(forms: Forms, net: Columns, row: int) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def follows(net: Columns, fine: Any) -> Any:
+    """Of the rows of which the bounds follow from their operands' (`fine`), those where that holds back to the inputs."""
+    fine = fine.copy()
+    for r in range(len(fine)):
+        for k in range(net.first[r], net.first[r + 1]):
+            fine[r] &= fine[net.arg[k]]
+    return fine
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def element_interval(forms: Forms, net: Columns, el: Elements, e: int) -> Any:
-    """The same for an element, as far as its terms tell."""
-    if el.first[e + 1] == el.first[e] + 1 and el.coef[el.first[e]] == 1 and el.const[e] == 0:
-        return interval(forms, net, el.row[el.first[e]])
+    """The same for an element that is a sum: what other rows tell of it, not its own bounds, which are to be proven."""
+    at = el.first[e]
+    if el.first[e + 1] == at + 1 and el.coef[at] == 1 and el.const[e] == 0 and net.op[el.row[at]] == _SUM:
+        return interval(forms, net, el.row[at])
     return np.int64(1), np.int64(0)
 
 

@@ -47,6 +47,20 @@ class Places:
             places = places._opened(before, lost)
         return replace(places, row=moved[places.row])
 
+    def of_outputs(self, graph: Graph, netlist: Netlist) -> Places:
+        """With the rows of the output ports for outputs that are nowhere: a constant has its row by its value alone."""
+        own = np.concatenate([np.zeros(0, np.int64), *(self.start[o.value] + np.arange(graph.by_name[o.value].type.size)
+                                                       for o in graph.outputs)])
+        row = np.concatenate([np.zeros(0, np.int32), *(p.rows for p in netlist.outputs)])
+        element, at = np.unique(own, return_index=True)
+        new = self.gone[element]
+        element, row, gone = element[new], row[at[new]], self.gone.copy()
+        gone[element] = False
+        count = np.diff(self.first)
+        count[element] = 1
+        return replace(self, first=np.concatenate([[0], np.cumsum(count)]), row=np.insert(self.row, self.first[element], row),
+                       coef=np.insert(self.coef, self.first[element], 1), gone=gone)
+
     def _opened(self, before: Netlist, lost: Bools) -> Places:
         """With the sums in the terms marked in `lost` replaced by their operands."""
         owner = np.repeat(np.arange(len(self.const)), np.diff(self.first))

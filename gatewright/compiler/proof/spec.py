@@ -36,7 +36,7 @@ class Terms:
         """(first, element, weight): output i has the terms first[i]:first[i + 1]."""
         first = np.concatenate([[0], np.cumsum(np.bincount(self.out, minlength=len(self.const)))])
         order = slice(None) if (np.diff(self.out) >= 0).all() else np.argsort(self.out, kind="stable")
-        return first, np.ascontiguousarray(self.element[order]), np.ascontiguousarray(self.weight[order])
+        return first, np.array(self.element[order]), np.array(self.weight[order])  # neither read-only nor strided
 
 
 def numbered(shape: tuple[int, ...], start: int = 0) -> Ints:

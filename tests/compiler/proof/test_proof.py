@@ -67,6 +67,8 @@ CASES = {
                              "base = [-2, 0]}", WIDE),
     "table": lambda: op("table {first = -40, values = " + str([x * x % 23 - 9 for x in range(101)]) + "}", A),
     "multiply": lambda: op("multiply {}", A, B),
+    "moved": lambda: retyped(graph(A, B, '%m = multiply(%a, %b) {} : [3] -9000..9000 frac 0 @ "m"',
+                                   '%y = reshape(%m) {shape = [3, 1]} : [3, 1] -9000..9000 frac 0 @ "y"')),
     "square": lambda: op("multiply(%a, %a) {}", A),
     "select": lambda: op("select(%c, %a, %b) {}", A, B, C),
     "extremum": lambda: op("extremum {largest = 0}", A, B),
@@ -182,6 +184,21 @@ def test_mutants_are_caught(name: str) -> None:
         named += "node '" in message and "element" in message
     assert caught >= 3
     assert named >= 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bounds_that_a_value_leaves_are_caught(name: str) -> None:
+    """Hardware is as wide as a row's bounds."""
+    g, netlist, places = optimised(name)
+    for r in np.flatnonzero((netlist.op != Op.INPUT) & (netlist.lo < netlist.hi)).tolist()[::2]:
+        hi = netlist.hi.copy()
+        hi[r] -= 1
+        narrow = dataclasses.replace(netlist, hi=hi)
+        try:
+            whole = prove(g, narrow, places).whole
+        except InternalError:
+            whole = False
+        assert not whole or not unlike(g, narrow), f"row {r}"
 
 
 def test_a_proof_does_not_fail_where_nothing_changes() -> None:
