@@ -41,6 +41,14 @@ def operand_bits(netlist: Netlist) -> Masks:
     return np.where(fixed[owner] | fixed[netlist.arg], np.uint64(0), mask)
 
 
+def uses(netlist: Netlist) -> Ints:
+    """How often every row is read, by other rows or as an output port's; several elements of one port count once."""
+    count: Ints = np.bincount(netlist.arg, minlength=len(netlist)).astype(np.int64)
+    for port in netlist.outputs:
+        count[port.rows] += 1
+    return count
+
+
 def last_use(netlist: Netlist, stage: Rows, segments: int) -> Rows:
     """The last stage in which every row's value is needed: `segments` for outputs, its own where nothing needs it."""
     last = stage.copy()

@@ -45,6 +45,19 @@ def doubled(keys: Any, counts: Any) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def counted(key: int, keys: Any, counts: Any, filled: int) -> Any:
+    """The table, of which `filled` places are taken, with one more of the key: the same arrays or, grown, new ones."""
+    k = slot(keys, key)
+    if keys[k] == EMPTY:
+        keys[k] = key
+        filled += 1
+    counts[k] += 1
+    if 2 * filled > len(keys):
+        keys, counts = doubled(keys, counts)
+    return keys, counts, filled
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def noise(key: int, seed: int) -> Any:
     """A number from 0 to 1 for every key and seed; 0 for seed 0."""
     if seed == 0:

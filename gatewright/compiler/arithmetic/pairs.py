@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from gatewright.compiler.arithmetic.counting import EMPTY, doubled, noise, slot, table
+from gatewright.compiler.arithmetic.counting import EMPTY, counted, noise, slot, table
+from gatewright.compiler.arithmetic.depth import places
 
 NOISE = 0.1
 
@@ -46,14 +47,7 @@ def _count(i: int, digit: Any, members: Any, keys: Any, counts: Any, filled: int
     """Counts a digit with each of `members`. Returns the table, which may have grown."""
     node, shift, sign = digit
     for j in members:
-        key = _key(node[i], shift[i], sign[i], node[j], shift[j], sign[j])
-        k = slot(keys, key)
-        if keys[k] == EMPTY:
-            keys[k] = key
-            filled += 1
-        counts[k] += 1
-        if 2 * filled > len(keys):
-            keys, counts = doubled(keys, counts)
+        keys, counts, filled = counted(_key(node[i], shift[i], sign[i], node[j], shift[j], sign[j]), keys, counts, filled)
     return keys, counts, filled
 
 
@@ -102,7 +96,7 @@ def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi
             heapq.heappush(heap, (now, key))
             continue
         a, b, distance, differ = key >> 28, (key >> 7) & 0x1FFFFF, (key >> 1) & 63, key & 1
-        needed = float(arity) ** np.ceil(np.log(load[a] + load[b]) / np.log(arity) - 1e-9)
+        needed = places(load[a] + load[b], arity)
         growth = needed - load[a] - load[b]
         found, i = 0, of_node[a]
         while i != EMPTY:

@@ -14,7 +14,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from gatewright.compiler.arithmetic.counting import EMPTY, doubled, noise, slot, table
+from gatewright.compiler.arithmetic.counting import EMPTY, counted, noise, slot, table
+from gatewright.compiler.arithmetic.depth import places
 
 NOISE = 0.4
 
@@ -57,14 +58,7 @@ def _enter(i: int, digit: Any, alive: Any, of_sum: Any, next_of_sum: Any, of_nod
     j = of_node[node[i]]
     while j != EMPTY:
         if alive[j] and out[j] != out[i]:
-            key = _key(out[i], shift[i], sign[i], out[j], shift[j], sign[j])
-            k = slot(keys, key)
-            if keys[k] == EMPTY:
-                keys[k] = key
-                filled += 1
-            counts[k] += 1
-            if 2 * filled > len(keys):
-                keys, counts = doubled(keys, counts)
+            keys, counts, filled = counted(_key(out[i], shift[i], sign[i], out[j], shift[j], sign[j]), keys, counts, filled)
         j = next_of_node[j]
     next_of_node[i], of_node[node[i]] = of_node[node[i]], i
     next_of_sum[i], of_sum[out[i]] = of_sum[out[i]], i
@@ -129,7 +123,7 @@ def patterns(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any,
             taken += load[node[i]]
             if shift[i] < shift[lowest]:
                 lowest = i
-        needed = float(arity) ** np.ceil(np.log(max(taken, 1.0)) / np.log(arity) - 1e-9)
+        needed = places(max(taken, 1.0), arity)
         if found < least or max(used[c] - budget[c], used[d] - budget[d]) + needed - taken > 0:
             counts[k] = -(1 << 30)  # never again
             continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatewright.compiler.arithmetic.depth import places
 from gatewright.compiler.arithmetic.digits import Bools
 from gatewright.compiler.arithmetic.pairs import pairs
 from gatewright.compiler.arithmetic.patterns import patterns
@@ -83,9 +84,8 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, lo: In
     count = np.bincount(out, minlength=sums)
     if int((count * (count - 1) // 2).sum()) > MAX_PAIRS or len(lo) + len(out) >= MAX_NODES or not len(out):
         return Shared(0, out, node, shift, negative)
-    levels = np.ceil(np.log(np.maximum(count, 1)) / np.log(arity) - 1e-9)
     state = (out, node, shift, negative.astype(np.int64), lo.astype(np.float64), hi.astype(np.float64),
-             np.ones(len(lo)), float(arity) ** (levels + slack))
+             np.ones(len(lo)), places(np.maximum(count, 1), arity) * float(arity) ** slack)
     for search, least in plan.steps:
         state = {"pairs": pairs, "patterns": patterns}[search](*state, arity, least, plan.seed)
     out, node, shift, sign, low = state[:5]

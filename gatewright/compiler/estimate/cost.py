@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
+from gatewright.compiler.arithmetic.depth import levels
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant
+from gatewright.ir.usage import constant, uses
 
 Floats = NDArray[np.float64]
 
@@ -73,8 +74,8 @@ def _add_delay(part: Part, bits: Ints) -> Floats:
 def _lut_tree(part: Part, inputs: Ints) -> tuple[Ints, Floats]:
     """LUTs and delay of a function of `inputs` bits that a tree of LUTs can compute; one bit is a wire."""
     size = part.lut_inputs
-    levels = np.ceil(np.log(np.maximum(inputs, 1)) / np.log(size) - 1e-9)
-    return -(-(inputs - 1) // (size - 1)), levels * (part.delay["net"] + part.delay["lut"])
+    depth = levels(np.maximum(inputs, 1), size)
+    return -(-(inputs - 1) // (size - 1)), depth * (part.delay["net"] + part.delay["lut"])
 
 
 def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
@@ -151,11 +152,8 @@ def _inside_selects(netlist: Netlist, rows: Rows) -> Rows:
     """Selects between a value and a constant that only another such select reads: both are one LUT per bit."""
     fixed, place = constant(netlist), netlist.first[rows]
     clips = rows[fixed[netlist.arg[place + 1]] ^ fixed[netlist.arg[place + 2]]]
-    uses = np.bincount(netlist.arg, minlength=len(netlist))
-    for port in netlist.outputs:
-        uses[port.rows] += 1
     values = netlist.arg[netlist.first[clips][:, None] + np.array([1, 2])]
-    return np.intersect1d(values[~fixed[values]], clips[uses[clips] == 1])
+    return np.intersect1d(values[~fixed[values]], clips[uses(netlist)[clips] == 1])
 
 
 def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:

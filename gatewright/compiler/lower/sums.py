@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.compiler.arithmetic.chains import chains
+from gatewright.compiler.arithmetic.depth import levels
 from gatewright.compiler.arithmetic.digits import signed_digits
 from gatewright.compiler.arithmetic.sharing import Shared, plans, share
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
@@ -30,8 +31,9 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     used = weight != 0
     operands, operand = np.unique(row[used], return_inverse=True)
     digits = signed_digits(out[used], operand.reshape(-1), weight[used])
+    effort = b.effort if np.bincount(digits[0]).max(initial=0) > 1 else 0  # single digits share nothing
     tried = [share(*digits, len(imm), b.lo[operands], b.hi[operands], b.arity, plan)
-             for plan in plans(b.effort, len(digits[0]), len(imm))]
+             for plan in plans(effort, len(digits[0]), len(imm))]
     best = min(tried, key=lambda shared: _luts(b, operands, shared, imm)) if len(tried) > 1 else tried[0]
     return _build(b, operands, best, imm, lo, hi)
 
@@ -83,7 +85,7 @@ def _steps(shared: Shared, operands: int, sums: int, arity: int) -> tuple[Ints, 
         terms = np.flatnonzero(step[user] == k)
         load = np.bincount(user[terms], float(arity) ** depth[node[terms]], minlength=shared.nodes)
         nodes = np.flatnonzero(step == k)
-        depth[operands + nodes] = np.ceil(np.log(load[nodes]) / np.log(arity) - 1e-9).astype(np.int64)
+        depth[operands + nodes] = levels(load[nodes], arity).astype(np.int64)
     return step, depth
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array, vstack
 
 from gatewright.compiler.estimate.cost import Floats
 from gatewright.errors import InternalError
@@ -36,6 +34,9 @@ def retime(netlist: Netlist, stage: Rows, delay: Floats, budget: float) -> Rows:
     `stage`: int32[rows], a schedule that meets the clock: returned where the problem is too large. `delay`: ns of every
     row; `budget`: ns that a path in one stage may take.
     """
+    from scipy.optimize import linprog  # here, because it takes longer to import than the other commands take
+    from scipy.sparse import coo_array, vstack
+
     segments = int(stage.max(initial=0)) + 1
     budget = max(budget, 1e3 * ROUNDING)  # a clock that no row fits: every row takes a stage of its own
     fixed = constant(netlist)

@@ -18,12 +18,12 @@ from gatewright.compiler.passes.netlist.rebuild import with_operands
 from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant
+from gatewright.ir.usage import constant, uses
 
 
 def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
     """Children are taken by the LUTs they save per sum that changes, most first; a sum takes part once."""
-    user, place, uses = _pairs(netlist)
+    user, place = _pairs(netlist)
     if not len(user):
         return netlist, np.arange(len(netlist), dtype=np.int32)
     child = netlist.arg[place].astype(np.int64)
@@ -33,12 +33,13 @@ def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
     units = (imm >> start) + negative.sum(axis=1)
     fits = (imm & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (shift.max(axis=1) < 64)
     fits &= (rows[:, 0] != child) & (rows[:, 0] != rows[:, 1]) & (rows[:, 0] != rows[:, 2]) & (rows[:, 1] != rows[:, 2])
-    everywhere = np.bincount(child[fits], minlength=len(netlist)) == uses
+    reads = uses(netlist)
+    everywhere = np.bincount(child[fits], minlength=len(netlist)) == reads
     saved = np.bincount(child, _chain(netlist, user) - chain, minlength=len(netlist))
     candidates = np.unique(child[everywhere[child]])
     saved[candidates] += _chain(netlist, candidates)
     candidates = candidates[saved[candidates] > 0]
-    order = np.argsort(-saved[candidates] / (1 + uses[candidates]), kind="stable")
+    order = np.argsort(-saved[candidates] / (1 + reads[candidates]), kind="stable")
     by_child = np.argsort(child, kind="stable")
     begin = np.searchsorted(child[by_child], np.arange(len(netlist) + 1))
     chosen = by_child[_choose(candidates[order], begin, user[by_child], np.zeros(len(netlist), np.bool_))]
@@ -63,19 +64,16 @@ def _choose(candidates: Any, begin: Any, user: Any, taken: Any) -> Any:
     return chosen[:count]
 
 
-def _pairs(netlist: Netlist) -> tuple[Ints, Ints, Ints]:
-    """(user row, operand place) of every two-operand sum that reads another one, and how often each row is read."""
+def _pairs(netlist: Netlist) -> tuple[Ints, Ints]:
+    """(user row, operand place) of every two-operand sum that reads another one."""
     count = np.diff(netlist.first)
     fixed = constant(netlist)
-    uses = np.bincount(netlist.arg, minlength=len(netlist))
-    for port in netlist.outputs:
-        uses[port.rows] += 1
     plain: Bools = (netlist.op == Op.SUM) & (count == 2) & ~fixed
     operand = np.minimum(netlist.first[:-1], max(len(netlist.arg) - 1, 0))
     plain[plain] = ~fixed[netlist.arg[operand[plain]]] & ~fixed[netlist.arg[operand[plain] + 1]]
     owner = np.repeat(np.arange(len(netlist)), count)
     place = np.flatnonzero(plain[owner] & plain[netlist.arg])
-    return owner[place], place, uses
+    return owner[place], place
 
 
 def _operands(netlist: Netlist, user: Ints, place: Ints, child: Ints) -> tuple[Ints, Ints, Bools, Ints]:

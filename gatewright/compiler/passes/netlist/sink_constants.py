@@ -11,7 +11,7 @@ from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.rebuild import with_operands
 from gatewright.ir.intervals import BEYOND, Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant
+from gatewright.ir.usage import constant, uses
 
 MOST_OPERANDS = 2
 """Operands of a sum that takes a constant at no cost: in one carry chain, the constant is the third."""
@@ -20,15 +20,12 @@ MOST_OPERANDS = 2
 def sink_constants(netlist: Netlist) -> tuple[Netlist, Rows]:
     """Of a chain of such rows, the first joins the sum."""
     count, fixed = np.diff(netlist.first), constant(netlist)
-    uses = np.bincount(netlist.arg, minlength=len(netlist))
-    for port in netlist.outputs:
-        uses[port.rows] += 1
     first = np.minimum(netlist.first[:-1], max(len(netlist.arg) - 1, 0))
     single = (netlist.op == Op.SUM) & (count == 1) & ~fixed
     single[single] = (netlist.shift[first[single]] == 0) & ~netlist.neg[first[single]]
     rows = np.flatnonzero(single)
     source = netlist.arg[first[rows]].astype(np.int64)
-    takes = (netlist.op[source] == Op.SUM) & (uses[source] == 1) & (count[source] <= MOST_OPERANDS) & ~fixed[source]
+    takes = (netlist.op[source] == Op.SUM) & (uses(netlist)[source] == 1) & (count[source] <= MOST_OPERANDS) & ~fixed[source]
     takes &= ~single[source] & (np.abs(netlist.imm[source]) + np.abs(netlist.imm[rows]) < BEYOND)
     rows, source = rows[takes], source[takes]
     size = count[source]
