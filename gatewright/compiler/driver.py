@@ -112,7 +112,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         say(name, netlist)
     proof = checker.proof(graph, netlist, places)
     checker.netlist("netlist passes", netlist, correspondence)
-    kernel, notes = pipeline(netlist, part, options.clock_ns, registers=options.effort > 0)
+    kernel, notes = pipeline(netlist, part, options.clock_ns, registers=options.effort > 0, latency=options.latency)
     name = identifiers([options.name or graph.name])[0]
     design = Design.single(name, kernel, *ports(graph))
     designs.verify(design)

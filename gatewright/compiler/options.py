@@ -24,7 +24,8 @@ SOFTMAX = (CUT, KEEP)
 class Options:
     """Types as users write them (`fixed<16,6>`), the clock period in ns, the part's name.
 
-    `effort`: how long to search for smaller logic, 0..3; the result depends on nothing else.
+    `latency`: clock cycles from input to output; None: as few as the clock allows. `effort`: how long to search for smaller logic,
+    0..3; the result depends on nothing else.
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
@@ -34,6 +35,7 @@ class Options:
 
     part: str = DEFAULT_PART
     clock_ns: float = 5.0
+    latency: int | None = None
     effort: int = 1
     input_type: str | None = None
     output_type: str | None = None
@@ -51,6 +53,8 @@ class Options:
         """Raises UserError on values that no model can have."""
         if not 0 < self.clock_ns < math.inf:
             raise UserError(f"a clock period of {self.clock_ns:g} ns", remedy="Give a positive period in ns, for example 5")
+        if self.latency is not None and self.latency < 2:
+            raise UserError(f"a latency of {self.latency} cycles", remedy="Give 2 or more: one takes the input, one the output")
         if self.effort not in EFFORTS:
             raise UserError(f"an effort of {self.effort}", remedy=f"Choose from {', '.join(map(str, EFFORTS))}")
         for backend in self.backend:
@@ -110,7 +114,8 @@ _TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 """The tables of a configuration file, by name: the key of an entry, what its value has to be, an example."""
 
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "effort": (_whole, "a whole number"),
+    "part": (_text, "a text"), "clock": (_number, "a number of ns"), "latency": (_whole, "a whole number"),
+    "effort": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
     "backend": (_texts, "a list of texts"), "softmax": (_text, "a text"), "name": (_text, "a text"), "kernel": (_text, "a text"),
     "reuse": (_whole, "a whole number")}

@@ -28,16 +28,15 @@ ROUNDING = 1e-6
 """Sums of delays, in ns, that differ by less are equal."""
 
 
-def retime(netlist: Netlist, stage: Rows, delay: Floats, budget: float) -> Rows:
-    """A schedule with the same number of stages and the fewest register bits.
+def retime(netlist: Netlist, stage: Rows, segments: int, delay: Floats, budget: float) -> Rows:
+    """A schedule of `segments` stages with the fewest register bits.
 
-    `stage`: int32[rows], a schedule that meets the clock: returned where the problem is too large. `delay`: ns of every
+    `stage`: int32[rows], one that meets the clock: returned where the problem is too large. `delay`: ns of every
     row; `budget`: ns that a path in one stage may take.
     """
     from scipy.optimize import linprog  # here, because it takes longer to import than the other commands take
     from scipy.sparse import coo_array, vstack
 
-    segments = int(stage.max(initial=0)) + 1
     budget = max(budget, 1e3 * ROUNDING)  # a clock that no row fits: every row takes a stage of its own
     fixed = constant(netlist)
     edge = np.flatnonzero(operand_bits(netlist) != 0)

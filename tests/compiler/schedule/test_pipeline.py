@@ -53,6 +53,41 @@ def test_adders_share_a_segment_as_long_as_they_fit() -> None:
                      "0.71 ns (gatewright-simple-1)",)
 
 
+CLOCK = 4.0
+
+
+@pytest.mark.parametrize("registers", [False, True])
+@pytest.mark.parametrize("latency", range(4, 12))
+def test_a_latency_is_met_with_short_stages(latency: int, registers: bool) -> None:
+    netlist = random_netlist(2, rows=120)
+    fewest = pipeline(netlist, PART, CLOCK)[0].segments + 1
+    assert fewest == 4
+    kernel, notes = pipeline(netlist, PART, CLOCK, registers, latency)
+    costs = row_costs(netlist, PART)
+    longest = float(arrivals(kernel, costs, 0.08).max())
+    assert kernel.segments + 1 == latency
+    assert notes == ()
+    assert longest + 0.03 <= CLOCK
+    alone = costs.delay_ns.max() + 0.08
+    tighter = pipeline(netlist, PART, max(longest, alone) + 0.03 - 0.02, False)[0]
+    assert tighter.segments + 1 > latency or longest < alone + 0.01
+
+
+def test_a_latency_below_the_clock_s_is_refused() -> None:
+    with pytest.raises(UserError, match="a latency of 3 cycles") as refusal:
+        pipeline(random_netlist(2, rows=120), PART, CLOCK, latency=3)
+    assert "it takes 4 cycles" in str(refusal.value.remedy)
+
+
+def test_wires_have_no_other_latency() -> None:
+    b = NetlistBuilder("kernel")
+    b.origin("Reshape")
+    b.output("y", b.input("x", [0], [15]))
+    assert pipeline(b.build(), PART, 5.0, latency=2)[0].segments == 1
+    with pytest.raises(UserError, match="a latency of 4 cycles"):
+        pipeline(b.build(), PART, 5.0, latency=4)
+
+
 def test_a_clock_must_be_positive() -> None:
     with pytest.raises(UserError, match="clock period of 0"):
         pipeline(random_netlist(0), PART, 0)

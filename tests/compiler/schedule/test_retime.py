@@ -78,6 +78,6 @@ def test_a_kernel_too_large_keeps_its_schedule(monkeypatch: pytest.MonkeyPatch) 
     netlist = random_netlist(3, rows=120)
     stage = pipeline(netlist, PART, 1.2, registers=False)[0].stage
     delay = row_costs(netlist, PART).delay_ns
-    assert not np.array_equal(retime(netlist, stage, delay, 1.09), stage)
+    assert not np.array_equal(retime(netlist, stage, int(stage.max()) + 1, delay, 1.09), stage)
     monkeypatch.setattr(module, "MAX_CONSTRAINTS", 50)
-    assert np.array_equal(retime(netlist, stage, delay, 1.09), stage)
+    assert np.array_equal(retime(netlist, stage, int(stage.max()) + 1, delay, 1.09), stage)
