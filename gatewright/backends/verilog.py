@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from gatewright.backends.identifiers import is_reserved
+from gatewright.backends.part import load_part
 from gatewright.backends.verilog_kernel import KernelText, comment
 from gatewright.errors import InternalError
 from gatewright.ir.design import Design, End, Port
@@ -32,11 +33,12 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
         raise InternalError(f"design '{design.name}': {clashing} cannot be Verilog identifiers")
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
-    amd = str(header["part"]).startswith("xc")
-    text = KernelText(kernel, inputs, outputs, add3=f"{design.name}_add3" if amd else None)
+    part = load_part(str(header["part"]))
+    amd = part.vendor == "amd"
+    text = KernelText(kernel, inputs, outputs, add3=f"{design.name}_add3" if part.adds_three else None)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
-        "add3": f"{design.name}_add3" if text.add3 else None,
+        "add3": f"{design.name}_add3" if text.add3 else None, "carry_bits": part.carry_bits,
         "header": {key: comment(str(header[key])) for key in ("model", "gatewright", "sha256", "part")},
         "clock_ns": float(header["clock_ns"] or _CLOCK_NS), "ports": [_facts(design, p) for p in ports],
         "input_bits": sum(p.width * p.elements for p in design.inputs),

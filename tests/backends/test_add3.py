@@ -102,7 +102,7 @@ def check_plan(netlist: Netlist, seed: int) -> int:
 # -- the cells -----------------------------------------------------------------------------------------------------------
 
 
-def prove(folder: Path, adder: str, cases: list[tuple[int, int, int]]) -> bool:
+def prove(folder: Path, adder: str, cases: list[tuple[int, int, int]], unit: str = "CARRY8") -> bool:
     """Whether `adder`, as Yosys reads it, is the plain sum for every (width, invert, units), by SAT over all inputs."""
     ports, cells, sums = [], [], []
     for k, (width, invert, units) in enumerate(cases):
@@ -115,21 +115,30 @@ def prove(folder: Path, adder: str, cases: list[tuple[int, int, int]]) -> bool:
     (folder / "add3.v").write_text(adder)
     done = run_yosys([
         "read_verilog +/xilinx/cells_sim.v", f"read_verilog {folder}/add3.v {folder}/cells.v", "hierarchy -check -top cells",
-        "select -assert-min 1 t:*LUT6_2*", "proc", "flatten", "opt", "design -stash cells",
+        "select -assert-min 1 t:*LUT6_2*", f"select -assert-min 1 t:*{unit}*", "proc", "flatten", "opt", "design -stash cells",
         f"read_verilog {folder}/sums.v", "hierarchy -top sums", "proc", "opt", "design -copy-from cells -as cells cells",
         "miter -equiv -flatten -make_assert sums cells both", "sat -prove-asserts -verify both"])
     assert done.returncode == 0 or "proof did fail" in done.stdout + done.stderr, (done.stdout + done.stderr)[-1500:]
     return done.returncode == 0
 
 
-def adder_text() -> str:
-    return emit(design_of(some_sums()), HEADER)["rtl/dut_add3.v"]
+UNITS = {"CARRY8": (DEFAULT_PART, "`define GATEWRIGHT_CARRY8\n"), "CARRY4": ("xc7a100tcsg324-1", ""),
+         "CARRY4 for open synthesis": (DEFAULT_PART, "")}
+"""What chains are made of: the part, and what stands in front of the text."""
 
 
-def test_the_cells_are_the_sum_for_all_inputs(tmp_path: Path) -> None:
-    """Every table and every carry in at two bits; chains of one to three CARRY4 at the other widths."""
+def adder_text(unit: str = "CARRY8") -> str:
+    part, defined = UNITS[unit]
+    text = emit(design_of(some_sums()), HEADER | {"part": part})["rtl/dut_add3.v"]
+    assert f"{unit[:6]} unit (" in text
+    return defined + text
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_cells_are_the_sum_for_all_inputs(unit: str, tmp_path: Path) -> None:
+    """Every table and every carry in at two bits; chains of one to three units at the other widths."""
     cases = list(product([2], range(8), [0, 1, 2])) + list(product([1, 4, 5, 9], [0b000, 0b110], [2]))
-    assert prove(tmp_path, adder_text(), cases)
+    assert prove(tmp_path, adder_text(unit), cases, unit[:6])
 
 
 @pytest.mark.slow
@@ -139,10 +148,10 @@ def test_the_cells_are_the_sum_in_every_case(width: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("right", "wrong"), [("TA & TB", "TA | TB"), ("32'hFF00FF00", "32'hFF00FF01"),
-                                              ("UNITS > 1;", "UNITS > 0;"), ("carry[4*i]),", "carry[0]),")])
+                                              ("UNITS > 1;", "UNITS > 0;"), ("carry[8*i]),", "carry[0]),")])
 def test_the_proof_finds_wrong_cells(right: str, wrong: str, tmp_path: Path) -> None:
     assert right in adder_text()
-    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1), (5, 0, 2)])
+    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1), (9, 0, 2)])
 
 
 # -- the kernel on cells -------------------------------------------------------------------------------------------------
