@@ -14,11 +14,14 @@ import onnx
 import pytest
 
 from benchmarks.peers import __main__ as peers
-from benchmarks.peers.build import build_gatewright
+from benchmarks.peers.build import build_file, build_gatewright
+from benchmarks.peers.describe import described as describe
 from benchmarks.peers.description import Activation, Description, Grid, Layer, activated, from_json, load, random_matrix, rounded
 from benchmarks.peers.plot import svg
 from benchmarks.peers.table import PAGE, table
 from benchmarks.peers.to_onnx import to_onnx
+from gatewright.compiler.driver import exact_graph
+from gatewright.compiler.options import Options
 from gatewright.errors import UserError
 
 ROUNDINGS = ("floor", "half_up", "half_even")
@@ -45,6 +48,33 @@ def test_gatewright_builds_what_is_described(relu: bool, signed: bool, rounding:
     assert built["mismatches"] == 0
     assert built["cycles"] >= 1
     assert (tmp_path / "top.v").exists()
+
+
+def test_a_file_is_built_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    onnx.save(to_onnx(described(Activation(Grid(False, 3, 0, False), True, "half_up", True))), file)
+    job = {"folder": str(tmp_path), "part": "xcvu13p-flga2577-2-e", "clock_ns": 3.0, "vectors": 400, "effort": 1, "behavioural": False}
+    built = build_file(file, "fixed<6,4>", job)
+    assert (built["mismatches"], built["cycles"] >= 1, (tmp_path / "top.v").exists()) == (0, True, True)
+    assert [peers.name_of(n) for n in ("jet8", "x/tfc.onnx", "x/axol/model.onnx=fixed<8;6>")] == ["jet8", "tfc", "axol"]
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_layers_of_a_file_are_described(rounding: str, tmp_path: Path) -> None:
+    model = described(Activation(Grid(False, 3, 0, False), True, rounding, True))
+    file = tmp_path / "model.onnx"
+    onnx.save(to_onnx(model), file)
+    graph = exact_graph(file, Options())[1]
+    first, last = (op.node for op in graph.ops if op.kind == "dense")
+    cut = from_json(json.loads(json.dumps(describe(graph, first, last, "cut"))))
+    codes = cut.random_inputs(200)
+    (got, at), (expected, frac) = cut.evaluate(codes), model.evaluate(codes)
+    steps = (expected * 2.0**-frac)[got != 0] / (got * 2.0**-at)[got != 0]
+    assert len(steps) > 100
+    assert np.unique(steps).size == 1
+    assert ((got == 0) == (expected == 0)).all()
+    with pytest.raises(ValueError, match="there are"):
+        describe(graph, "nothing", last, "cut")
 
 
 def test_a_wrong_build_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

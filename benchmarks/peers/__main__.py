@@ -48,7 +48,7 @@ def measure(model: str, tool: str, clock_ns: float | None, stages: int, options:
     """Builds and synthesises once. Raises RuntimeError with the tool's own words where one of the two fails."""
     key = question(model, tool, clock_ns, options)
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        job = {**key, "clock_ns": clock_ns or COMBINATIONAL_NS, "stages": stages, "folder": folder, "part": options.part,
+        job = {**key, "model": model, "clock_ns": clock_ns or COMBINATIONAL_NS, "stages": stages, "folder": folder, "part": options.part,
                "models_dir": str(options.models_dir.resolve()), "vectors": options.vectors}
         built = answer([sys.executable, "-m", "benchmarks.peers.build", json.dumps(job)], ROOT)
         if "skipped" in built:
@@ -112,7 +112,13 @@ def merge(path: Path, row: Row) -> None:
 def question(model: str, tool: str, clock_ns: float | None, options: argparse.Namespace) -> Row:
     """The KEY of a row and its values. Effort is gatewright's alone."""
     effort = options.effort if tool == "gatewright" else None
-    return {"model": model, "tool": tool, "clock_ns": clock_ns, "effort": effort, "behavioural": options.behavioural}
+    return {"model": name_of(model), "tool": tool, "clock_ns": clock_ns, "effort": effort, "behavioural": options.behavioural}
+
+
+def name_of(model: str) -> str:
+    """A description's own; of an ONNX file the file's, or the folder's where it is called model.onnx."""
+    file = Path(model.partition("=")[0])
+    return model if file.suffix != ".onnx" else file.parent.name if file.stem == "model" else file.stem
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
@@ -130,7 +136,8 @@ def line(row: Row) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=MODELS, help="names of descriptions; cmvmN is a random matrix")
+    parser.add_argument("--models", default=MODELS, help="names of descriptions (cmvmN is a random matrix); for "
+                        "gatewright also FILE.onnx or FILE.onnx=ufixed<8;0>, with the type of the input")
     parser.add_argument("--tools", default="gatewright", help=", ".join(BUILDERS))
     parser.add_argument("--clocks", default="5,2.5", help="ns; 0 for one combinational stage")
     parser.add_argument("--models-dir", type=Path, default=SHARED / "models")

@@ -1,6 +1,7 @@
-"""Builds one description with one tool, in a process of its own: python -m benchmarks.peers.build '{...}'
+"""Builds one model with one tool, in a process of its own: python -m benchmarks.peers.build '{...}'
 
-The argument is JSON: tool, model, models_dir, folder, clock_ns, stages, part, vectors, effort, behavioural. Verilog goes to `folder`;
+The argument is JSON: tool, model (the name of a description, or for gatewright FILE.onnx or FILE.onnx=TYPE OF THE INPUT),
+models_dir, folder, clock_ns, stages, part, vectors, effort, behavioural. Verilog goes to `folder`;
 standard output is one JSON object: cycles, build_cpu_s, memory_mb, mismatches, vectors, version. CPU seconds are those of the second
 build in the process, from integer weights to pipelined kernel: imports, just-in-time compilation and writing text are left out.
 
@@ -36,26 +37,14 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def build_gatewright(model: Description, job: dict[str, Any]) -> dict[str, Any]:
+    """Judged by the description: the Graph and the pipelined kernel both."""
     import onnx
 
-    import gatewright
     from benchmarks.peers.to_onnx import to_onnx
-    from gatewright.backends.verilog import emit, sources
-    from gatewright.compiler.driver import compile_model, compiler_digest
-    from gatewright.compiler.estimate.estimate import estimate
-    from gatewright.compiler.options import Options
 
-    folder = Path(job["folder"])
-    file = folder / f"{model.name}.onnx"
+    file = Path(job["folder"]) / f"{model.name}.onnx"
     onnx.save(to_onnx(model), file)
-    options = Options(part=job["part"], clock_ns=job["clock_ns"], effort=job["effort"], name=TOP)
-    cpu, compiled = timed(lambda: compile_model(file, options))
-    header = {"gatewright": gatewright.__version__, "model": file.name, "sha256": compiled.sha256, "part": compiled.part.name,
-              "clock_ns": options.clock_ns}
-    files = emit(compiled.design, header)
-    plain = "`define GATEWRIGHT_PLAIN\n" if job["behavioural"] else ""
-    for name in sources(TOP, files):
-        (folder / Path(name).name).write_text(plain + files[name], encoding="utf-8")
+    compiled, facts = compiled_by_gatewright(file, None, job)
     codes = model.random_inputs(job["vectors"])
     expected, frac = model.evaluate(codes)
     port, = compiled.imported.graph.outputs
@@ -64,9 +53,42 @@ def build_gatewright(model: Description, job: dict[str, Any]) -> dict[str, Any]:
     built = compiled.design.evaluate({"x": codes})[port.name]
     for got in (specified, built):
         wrong += int((integers(got.reshape(len(codes), -1), port.meaning, frac) != expected).sum())
+    return facts | {"mismatches": wrong}
+
+
+def build_file(file: Path, input_type: str | None, job: dict[str, Any]) -> dict[str, Any]:
+    """An ONNX model as it is, with gatewright; the kernel is judged by the model's exact Graph."""
+    from gatewright.sim.vectors import random_vectors
+
+    compiled, facts = compiled_by_gatewright(file, input_type, job)
+    graph, design = compiled.imported.graph, compiled.design
+    codes = {op.name: random_vectors(op.type.lo.reshape(-1), op.type.hi.reshape(-1), job["vectors"], 1) for op in graph.input_ops}
+    expected = graph.evaluate({op.name: codes[op.name].reshape(-1, *op.type.shape) for op in graph.input_ops})
+    built = design.evaluate(codes)
+    return facts | {"mismatches": sum(
+        int((built[o.name] != expected[o.value].reshape(job["vectors"], -1)).sum()) for o in graph.outputs)}
+
+
+def compiled_by_gatewright(file: Path, input_type: str | None, job: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The compilation, of which the Verilog is written to the job's folder, and the facts of a row but for mismatches."""
+    import gatewright
+    from gatewright.backends.verilog import emit, sources
+    from gatewright.compiler.driver import compile_model, compiler_digest
+    from gatewright.compiler.estimate.estimate import estimate
+    from gatewright.compiler.options import Options
+
+    folder = Path(job["folder"])
+    options = Options(input_type=input_type, part=job["part"], clock_ns=job["clock_ns"], effort=job["effort"], name=TOP)
+    cpu, compiled = timed(lambda: compile_model(file, options))
+    header = {"gatewright": gatewright.__version__, "model": file.name, "sha256": compiled.sha256, "part": compiled.part.name,
+              "clock_ns": options.clock_ns}
+    files = emit(compiled.design, header)
+    plain = "`define GATEWRIGHT_PLAIN\n" if job["behavioural"] else ""
+    for name in sources(TOP, files):
+        (folder / Path(name).name).write_text(plain + files[name], encoding="utf-8")
     guess = estimate(compiled.design, compiled.part, options.clock_ns)
-    return {"version": gatewright.__version__, "code": compiler_digest()[:12], "cycles": compiled.design.latency_cycles - 1,
-            "build_cpu_s": cpu, "mismatches": wrong, "estimated_lut": guess.lut, "estimated_ns": guess.critical_path_ns}
+    return compiled, {"version": gatewright.__version__, "code": compiler_digest()[:12], "cycles": compiled.design.latency_cycles - 1,
+                      "build_cpu_s": cpu, "estimated_lut": guess.lut, "estimated_ns": guess.critical_path_ns}
 
 
 def integers(codes: Ints, meaning: Any, frac: int) -> Ints:
@@ -168,8 +190,13 @@ that leaves other tools' sums as they are."""
 
 def main() -> None:
     job = json.loads(sys.argv[1])
-    model = load(job["model"], Path(job["models_dir"]))
-    result = BUILDERS[job["tool"]](model, job)
+    file, _, input_type = job["model"].partition("=")
+    if not file.endswith(".onnx"):
+        result = BUILDERS[job["tool"]](load(file, Path(job["models_dir"])), job)
+    elif job["tool"] == "gatewright":
+        result = build_file(Path(file), input_type.replace(";", ",") or None, job)
+    else:
+        result = {"skipped": "not a description: layers that are more than weights, biases and activations"}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result | {"memory_mb": round(memory), "vectors": job["vectors"]}))
 
