@@ -83,7 +83,7 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tu
     costs = {}
     if max(levels) <= MAX_STEPS:
         costs["thresholds"] = sum(k * ((width + 3) // 5 + 1) * n for k, n in zip(levels, groups.count, strict=True))
-        lines = lines or lines_through(all_steps(f, groups, slopes, node), groups, width)
+        lines = lines or lines_through(all_steps(f, groups, slopes, node), groups, x)
     if lines:
         costs["lines"] = lines.cost
     if small:
@@ -275,17 +275,12 @@ def mean(up: Lines, down: Lines, groups: Groups, x: FixedArray) -> Lines:
                  up.cost + down.cost + 2 * x.common.width * sum(groups.count))
 
 
-def lines_through(steps: list[Steps], groups: Groups, width: int) -> Lines | None:
+def lines_through(steps: list[Steps], groups: Groups, x: FixedArray) -> Lines | None:
     """Lines with exactly these steps, if there are such."""
-    lines = [line(s) for s in steps]
-    if not all(lines):
+    lines = [found for found in map(line, steps) if found]
+    if len(lines) < len(steps):
         return None
-    found = [v for v in lines if v]
-    end = {"lo": groups.spread([s.base for s in steps]), "hi": groups.spread([s.base + len(s.breakpoints) for s in steps])}
-    cost = sum((digits(v.mul) * width + width) * n for v, n in zip(found, groups.count, strict=True))
-    return Lines([Form(Requant, {"mul": groups.spread([v.mul for v in found]), "add": groups.spread([v.add for v in found]),
-                                 "shift": groups.spread([v.shift for v in found]), "rounding": "FLOOR", **end,
-                                 "overflow": SATURATE})], cost)
+    return line_forms(lines, [s.base for s in steps], [s.base + len(s.breakpoints) for s in steps], groups, x)
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------------
