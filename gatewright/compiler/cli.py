@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gatewright import __version__
-from gatewright.compiler.progress import Steps
+from gatewright.compiler.progress import FIRST_USE, Steps, first_use
 from gatewright.errors import UserError
 
 OUT = Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
@@ -67,6 +67,8 @@ def cmd_compile(o: argparse.Namespace) -> int:
     from gatewright.compiler.report.terminal import print_summary
 
     check_target(Path(o.output))
+    if ERR.is_terminal and first_use():
+        ERR.print(FIRST_USE)
     with Steps(ERR) as steps:
         steps("compiling", 0.0)
         project = write(compile_model(o.model, _options(o), _dump(o.dump)), o.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -10,6 +11,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 DELAY = 2.0
 """Seconds before anything is shown."""
+
+
+FIRST_USE = "First use: gatewright's inner loops are compiled to machine code and kept, which takes about a minute."
+
+
+def first_use() -> bool:
+    """Whether compiling a model will take a minute longer, because numba has none of its machine code yet."""
+    from gatewright.compiler.proof.blocks import compare_programs
+
+    return not any(Path(compare_programs.stats.cache_path).glob("blocks.compare_programs-*.nbi"))
 
 
 class Steps:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -435,3 +436,11 @@ def test_progress(terminal: bool, seconds: float, shown: bool, monkeypatch: pyte
     assert ("simulating" in out.getvalue()) == shown
     if not shown:
         assert out.getvalue() == ""
+
+
+def test_the_first_use_is_known(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`digits` has been compiled; machine code that is kept elsewhere is as good as none."""
+    assert digits.exists()
+    assert not progress.first_use()
+    monkeypatch.setattr("gatewright.compiler.proof.blocks.compare_programs", SimpleNamespace(stats=SimpleNamespace(cache_path=tmp_path)))
+    assert progress.first_use()
