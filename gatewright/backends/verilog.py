@@ -1,4 +1,4 @@
-"""The Verilog target: a Design to synthesizable Verilog-2001, timing constraints and scripts, as `{path: text}`."""
+"""The Verilog target: a Design to synthesizable Verilog-2001, timing constraints and projects, as `{path: text}`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from gatewright.backends import projects
 from gatewright.backends.identifiers import is_reserved
 from gatewright.backends.part import load_part
 from gatewright.backends.verilog_kernel import KernelText, comment
@@ -23,8 +24,8 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     """Files of `design` by path; the same for the same arguments, byte for byte.
 
     `header` has `model`, `gatewright` (version), `sha256` and `part` as text and `clock_ns` (None: no target). Sources
-    are `sources(design)`; `rtl/<name>_shell.v` is a wrapper with few pins for a full build, and Vivado scripts come
-    with AMD parts only. Raises InternalError where the design cannot be written: several kernels, names that clash.
+    are `sources(design)`; `rtl/<name>_shell.v` is a wrapper with few pins for a full build; `projects.py` writes what the
+    tools need. Raises InternalError where the design cannot be written: several kernels, names that clash.
     """
     if len(design.instances) != 1:
         raise InternalError(f"design '{design.name}': the Verilog target writes designs of one kernel")
@@ -50,12 +51,11 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
              "constraints.sdc": "constraints.sdc"}
     if text.add3:
         files[f"rtl/{design.name}_add3.v"] = "add3.v"
-    if amd:
-        files |= {"vivado_ooc.tcl": "vivado_ooc.tcl", "vivado_shell.tcl": "vivado_shell.tcl"}
     loader = jinja2.FileSystemLoader(_FOLDER)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, keep_trailing_newline=True)
-    return {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
+    texts = {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
+    return texts | projects.emit(design, sources(design.name, texts), values)
 
 
 def sources(name: str, files: Iterable[str]) -> tuple[str, ...]:
