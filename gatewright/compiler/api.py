@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gatewright.compiler.project import Project, check_target, write
 from gatewright.compiler.report import write_report
 from gatewright.compiler.run import run
 from gatewright.compiler.synthesis import synthesise_project
+from gatewright.compiler.vendor import add_vendor_reports
 from gatewright.compiler.verify import verify, verify_all
 from gatewright.sim.emulator import Emulator, build
 from gatewright.sim.result import VerificationResult
@@ -103,6 +104,7 @@ class CompiledModel:
         self.report()
         return result
 
-    def report(self) -> dict[str, Any]:
-        """Writes report.json and report.html; returns the content of report.json."""
+    def report(self, vendor: Sequence[str | Path] = ()) -> dict[str, Any]:
+        """Writes report.json and report.html; returns the content of report.json. `vendor`: reports of vendors' tools, to be kept."""
+        add_vendor_reports(self.project, vendor)
         return write_report(self.project)

@@ -228,8 +228,11 @@ def cmd_report(o: argparse.Namespace) -> int:
     from gatewright.compiler.project import Project
     from gatewright.compiler.report import write_report
     from gatewright.compiler.report.terminal import print_summary
+    from gatewright.compiler.vendor import add_vendor_reports
 
-    report = write_report(Project(Path(o.folder)))
+    project = Project(Path(o.folder))
+    add_vendor_reports(project, o.vendor)
+    report = write_report(project)
     if o.json:
         print(json.dumps(report))
     else:
@@ -316,6 +319,8 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--part", help="another part than the design's, for example lfe5u-45f")
     t = command("report", cmd_report, "summary on the terminal; DIR/report.html for the rest")
     t.add_argument("folder", metavar="DIR")
+    t.add_argument("--vendor", nargs="+", default=[], metavar="FILE",
+                   help="reports of Vivado, Vitis HLS, Quartus or nextpnr on this design, to be kept beside the estimate")
     i = command("inspect", cmd_inspect, "what gatewright makes of a model, node by node")
     i.add_argument("model", metavar="MODEL.onnx|DIR")
     _compile_arguments(i)

@@ -305,7 +305,7 @@ class Project:
         return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.design, self.graph, self._header())
 
     def results(self, kind: str) -> list[dict[str, Any]]:
-        """What `DIR/results/` holds of a kind, "verify" or "synth", in the order of the file names."""
+        """What `DIR/results/` holds of a kind, "verify", "synth" or "vendor", in the order of the file names."""
         found = []
         for file in sorted((self.folder / "results").glob(f"{kind}-*.json")):
             try:

@@ -13,9 +13,10 @@ class Resources:
 
     `lut` is physical: `lut_logic + route_through + srl`. `carry` counts units of the type `carry_unit`, as in the netlist.
     `lut_paired`, `carry_sites` and `clb` are what the device needs of LUTs, carry units and logic blocks (`clb_unit`) after packing,
-    defined in `packing.py`. `bram` counts memory blocks as the part does (AMD 36 Kb, ECP5 18 Kb). `critical_path_ns` follows
+    defined in `packing.py`. `bram` counts memory blocks as the part does (AMD 36 Kb, in halves, ECP5 18 Kb). `critical_path_ns` follows
     `delay_model`, `critical_path` says where it starts and ends. `layers` has one mapping a layer, `stages` one a pipeline stage:
     `stage` (from 1), `critical_path_ns`, `slack_ns` (the clock less that; None without a clock) and `ff`, the registers behind it.
+    `routed`: times are those of a tool after routing, not of `delay_model`. `target`: which target's files were built, `verilog` or `hls`.
 
     >>> result = Resources(tool="yosys 0.70 (pyosys)", part="xcvu13p-flga2577-2-e", lut=7, lut_logic=5, route_through=2)
     >>> Resources.from_json(result.to_json()) == result
@@ -34,7 +35,7 @@ class Resources:
     carry_sites: int | None = None
     ff: int | None = None
     dsp: int | None = None
-    bram: int | None = None
+    bram: float | None = None
     uram: int | None = None
     clb: int | None = None
     clb_unit: str | None = None
@@ -46,6 +47,8 @@ class Resources:
     layers: tuple[Mapping[str, Any], ...] = ()
     stages: tuple[Mapping[str, Any], ...] = ()
     delay_model: str | None = None
+    routed: bool = False
+    target: str = "verilog"
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain JSON values, with the keys of the schema in its order."""

@@ -179,7 +179,7 @@ def test_report(digits: Path, capsys: Capture) -> None:
     report = value(capsys, "report", digits)
     assert report.keys() == {
         "gatewright", "design", "sha256", "model", "part", "part_totals", "clock_ns", "options", "notes", "ports", "nodes",
-        "proof", "estimate", "synthesis", "verification"}
+        "proof", "estimate", "vendor", "synthesis", "verification"}
     assert report == json.loads((digits / "report.json").read_text())
     assert report["proof"].startswith("proved: every output bit")
     assert report["sha256"] in (digits / "design" / "rtl" / "digits.v").read_text()

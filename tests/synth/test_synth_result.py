@@ -6,7 +6,7 @@ from gatewright.synth.result import Resources
 
 SCHEMA = ["tool", "part", "lut", "lut_logic", "route_through", "srl", "lut_paired", "carry", "carry_unit", "carry_sites", "ff",
           "dsp", "bram", "uram", "clb", "clb_unit", "critical_path_ns", "critical_path", "latency_cycles", "latency_ns", "ii",
-          "layers", "stages", "delay_model"]
+          "layers", "stages", "delay_model", "routed", "target"]
 
 
 def test_json_has_the_schema_and_comes_back():

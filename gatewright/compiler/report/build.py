@@ -21,7 +21,7 @@ def build_report(project: Project) -> dict[str, Any]:
         "ports": [_port(p, side) for side, ports in (("input", design.inputs), ("output", design.outputs)) for p in ports],
         "nodes": [_node(op, project.graph) for op in project.graph.ops],
         "estimate": estimate(design, part, project.options.clock_ns).to_json(),
-        "synthesis": project.results("synth"), "verification": project.results("verify")}
+        "vendor": project.results("vendor"), "synthesis": project.results("synth"), "verification": project.results("verify")}
 
 
 def _port(port: Port, direction: str) -> dict[str, Any]:

@@ -179,10 +179,15 @@ def same_part(report: Record, resources: Record) -> bool:
     return resources.get("part") in (None, report.get("part"))
 
 
+def measured(report: Record) -> list[Record]:
+    """What tools have counted: those of vendors first, as reported by the user, then open synthesis."""
+    return [*(report.get("vendor") or []), *(report.get("synthesis") or [])]
+
+
 def best_resources(report: Record) -> Record:
-    """Synthesis for the report's part where it was run, else the estimate, else nothing."""
-    synthesis = [r for r in report.get("synthesis") or [] if same_part(report, r)]
-    return synthesis[0] if synthesis else report.get("estimate") or {}
+    """What a tool counted of the RTL on the report's part, after routing where one did that; else the estimate, else nothing."""
+    found = [r for r in measured(report) if same_part(report, r) and r.get("target") != "hls" and r.get("lut") is not None]
+    return next((r for r in found if r.get("routed")), None) or (found[0] if found else report.get("estimate") or {})
 
 
 def is_estimate(report: Record, resources: Record) -> bool:
@@ -195,6 +200,8 @@ def source_name(report: Record, resources: Record) -> str:
         return "not known"
     if is_estimate(report, resources):
         return "estimate"
+    if resources.get("routed"):
+        return str(resources.get("tool") or "routed")
     return f"synthesis, {resources['tool']}" if resources.get("tool") else "synthesis"
 
 
@@ -290,7 +297,7 @@ class Comparison:
 def comparison(report: Record) -> Comparison:
     """Rows that no record knows (or that are 0 in all, of the rarer cells) are left out; the error is a dash where the
     synthesis is of another part. Beside times stands what they come from."""
-    estimate, synthesis = report.get("estimate") or {}, report.get("synthesis") or []
+    estimate, synthesis = report.get("estimate") or {}, measured(report)
     rows = []
     for key, name in _COMPARED:
         known = [r[key] for r in (estimate, *synthesis) if r.get(key) is not None]

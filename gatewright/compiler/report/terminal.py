@@ -32,10 +32,11 @@ def print_summary(report: Mapping[str, Any], console: Console) -> None:
     if facts.best_resources(report):
         _resources(report, printer)
         _times(report, printer)
+        _vendor(report, printer)
         _layers(report, printer)
     else:
         printer.line("\nNo numbers yet: gatewright estimate DIR makes them without synthesis.")
-    if not report.get("synthesis"):
+    if not facts.measured(report):
         printer.line("Not synthesised yet: gatewright synth DIR", "yellow")
     for note in report.get("notes") or []:
         printer.line(f"Note: {note}", hang=6)
@@ -150,6 +151,25 @@ def _times(report: Record, printer: _Printer) -> None:
             printer.line(f"{number.name.upper()} {number.warning}", "bold red", hang=2)
     if ns is not None or path is not None:
         printer.line(f"* {facts.time_label(resources)}", hang=2)
+
+
+def _vendor(report: Record, printer: _Printer) -> None:
+    """What vendors' tools reported, beside the estimate; errors for the same part only. The rest is in the HTML report."""
+    vendor, estimate = report.get("vendor") or [], report.get("estimate") or {}
+    if not vendor:
+        return
+    rows = []
+    for found in (estimate, *vendor):
+        row = ["estimate" if found is estimate else str(found.get("tool") or "vendor")]
+        for key, show in (("lut", facts.count), ("ff", facts.count), ("critical_path_ns", facts.decimal)):
+            same = found is not estimate and facts.same_part(report, found)
+            row += [show(found.get(key)), facts.relative_error(estimate.get(key), found.get(key)) if same else ""]
+        rows.append(row)
+    printer.line("")
+    printer.table(["Reported", "LUT", "error", "FF", "error", "longest, ns", "error"], rows)
+    for found in vendor:
+        if not facts.same_part(report, found):
+            printer.line(f"{found.get('tool')} is for {found.get('part') or 'a part that it does not name'}", hang=2)
 
 
 def _layers(report: Record, printer: _Printer) -> None:
