@@ -82,6 +82,17 @@ def test_no_error_against_another_part(folder: Path, capsys: Capture) -> None:
     assert "%" not in line
 
 
+def test_a_part_is_known_however_a_report_spells_it(tmp_path: Path) -> None:
+    gatewright.compile(DIGITS, tmp_path / "out", name="demo", part="xc7a100tcsg324-1")
+    text = (REPORTS / "vivado_timing.rpt").read_text()
+    for old, new in (("xcvu13p-flga2577", "7a100t-csg324"), (": -2  PRODUCTION", ": -1  PRODUCTION"), ("| Temperature Grade : E\n", "")):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "timing.rpt").write_text(text)
+    assert report(tmp_path / "out", tmp_path / "timing.rpt") == 0
+    assert content(tmp_path / "out")["vendor"][0]["part"] == "xc7a100tcsg324-1"
+
+
 def test_quartus_on_its_own_part(tmp_path: Path, capsys: Capture) -> None:
     gatewright.compile(DIGITS, tmp_path / "out", name="demo", part="10ax115n2f45e1sg")
     assert report(tmp_path / "out", "demo.fit.rpt", "demo.sta.rpt") == 0
