@@ -35,7 +35,6 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
     part = load_part(str(header["part"]))
-    amd = part.vendor == "amd"
     text = KernelText(kernel, inputs, outputs, add3=f"{design.name}_add3" if part.adds_three else None)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
