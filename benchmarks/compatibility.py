@@ -102,7 +102,7 @@ def examine(name: str) -> Row:
         return row | {"refused": str(error)}
     row |= {"graph_cpu_s": round(time.process_time() - start, 1), "quantisers": len(imported.quantisers)}
     folder = SimpleNamespace(  # what verification asks of an output folder, for networks of any size
-        model=SimpleNamespace(path=path), model_graph=imported.graph, graph=graph, quantisers=imported.quantisers,
+        model=SimpleNamespace(path=path), options=Options(), model_graph=imported.graph, graph=graph, quantisers=imported.quantisers,
         input_casts=imported.input_casts, output_casts=imported.output_casts,
         algorithms={k: a.parameters for k, a in imported.approximations.items()},
         manifest={"logits": dict(imported.logits), "approximations": {

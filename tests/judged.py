@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from gatewright.compiler.verify import judged_codes
 from gatewright.sim.judge import Judge
 
 
-def differing(imported: Imported, judged: ModelProto | Path, feeds: Feeds) -> list[str]:
+def differing(imported: Imported, judged: ModelProto | Path, feeds: Feeds, tensor_types: Mapping[str, str] | None = None) -> list[str]:
     """The quantisers and outputs of the model whose codes are not those of the judge for `judged`; none is left out."""
     graph = imported.graph
     tensors = {o.name: imported.logits.get(o.name, o.name) for o in graph.outputs}
     algorithms = {name: a.parameters for name, a in imported.approximations.items()}
-    trace = Judge(judged, algorithms).run(feeds, list(tensors.values()))
+    trace = Judge(judged, algorithms, tensor_types).run(feeds, list(tensors.values()))
     expected: dict[str, Array] = {q.tensor: trace.codes(q.tensor) for q in trace.quantisers if not trace.is_constant(q.tensor)}
     values = graph.evaluate(encode(graph, imported.input_casts, feeds), [op.name for op in graph.ops])
     found: dict[str, Array] = {name: q.factor * values[q.tensor] + q.shift for name, q in imported.quantisers.items()}

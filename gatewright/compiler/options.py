@@ -27,7 +27,9 @@ class Options:
     `latency`: clock cycles from input to output; None: as few as the clock allows. `effort`: how long to search for smaller logic,
     0..3; the result depends on nothing else.
 
-    `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
+    `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`. `tensor_types` puts
+    quantisers on tensors inside, by name: results of nodes, and initialisers. `calibration` says of inputs from which data their
+    types were chosen.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
     it. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the HLS targets: how layers are written, and in how many
     cycles a layer (by its ONNX node) takes one inference.
@@ -41,6 +43,8 @@ class Options:
     output_type: str | None = None
     input_types: Mapping[str, str] = field(default_factory=dict)
     output_types: Mapping[str, str] = field(default_factory=dict)
+    tensor_types: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     backend: tuple[str, ...] = DEFAULT_TARGETS
     name: str = ""
@@ -83,7 +87,8 @@ class Options:
             parsed(self.input_type, "--input-type") if self.input_type is not None else None,
             {k: parsed(v, f"type of input '{k}'") for k, v in self.input_types.items()},
             parsed(self.output_type, "--output-type") if self.output_type is not None else None,
-            {k: parsed(v, f"type of output '{k}'") for k, v in self.output_types.items()})
+            {k: parsed(v, f"type of output '{k}'") for k, v in self.output_types.items()},
+            {k: parsed(v, f"type of tensor '{k}'") for k, v in self.tensor_types.items()})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -110,7 +115,8 @@ def _whole(value: Any) -> bool:
 
 
 _TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "input": ("type", _text, '"fixed<16,6>"'), "output": ("type", _text, '"fixed<16,6>"'), "layer": ("reuse", _whole, "4")}
+    "input": ("type", _text, '"fixed<16,6>"'), "output": ("type", _text, '"fixed<16,6>"'),
+    "tensor": ("type", _text, '"fixed<8,2,RND_CONV,SAT>"'), "layer": ("reuse", _whole, "4")}
 """The tables of a configuration file, by name: the key of an entry, what its value has to be, an example."""
 
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -135,7 +141,8 @@ def with_config(options: Options, path: str | Path) -> Options:
     for key, value in values.items():
         if key not in _TOP:
             raise UserError(f"the configuration '{path}' has the unknown key '{key}'",
-                            remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type, [output.NAME] type and [layer.NAME] reuse")
+                            remedy=f"Known are {', '.join(_TOP)}, [input.NAME] type, [output.NAME] type, [tensor.NAME] type and "
+                                   "[layer.NAME] reuse")
         fits, what = _TOP[key]
         if not fits(value):
             raise UserError(f"'{key}' in the configuration '{path}' is {value!r}, not {what}",
@@ -143,9 +150,9 @@ def with_config(options: Options, path: str | Path) -> Options:
     for kind, table in tables.items():
         key, fits, example = _TABLES[kind]
         if not isinstance(table, dict):
-            overall = "reuse" if kind == "layer" else f"{kind}_type"
+            overall = {"layer": ", or reuse for all of them", "tensor": ""}.get(kind, f", or {kind}_type for all of them")
             raise UserError(f"'{kind}' in the configuration '{path}' is {table!r}, not a table of {kind}s",
-                            remedy=f"Write [{kind}.NAME] {key} = {example}, or {overall} for all of them")
+                            remedy=f"Write [{kind}.NAME] {key} = {example}{overall}")
         for name, entry in table.items():
             if not isinstance(entry, dict) or set(entry) != {key} or not fits(entry[key]):
                 raise UserError(f"[{kind}.\"{name}\"] in '{path}' must have one key, {key}",
@@ -156,11 +163,12 @@ def with_config(options: Options, path: str | Path) -> Options:
         if key in values:
             values[key] = tuple(values[key])
     named = {kind: {k: v[key] for k, v in tables[kind].items()} for kind, (key, _, _) in _TABLES.items()}
-    return replace(options, **values, input_types=named["input"], output_types=named["output"], layer_reuse=named["layer"])
+    return replace(options, **values, input_types=named["input"], output_types=named["output"], tensor_types=named["tensor"],
+                   layer_reuse=named["layer"])
 
 
-def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str]) -> Options:
-    """`options` with the command line's types: `TYPE` for all tensors, or `NAME=TYPE` for one."""
+def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str], tensors: Sequence[str] = ()) -> Options:
+    """`options` with the command line's types: `TYPE` for all inputs or outputs, or `NAME=TYPE` for one tensor."""
     def split(texts: Sequence[str], default: str | None, named: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
         types = dict(named)
         for text in texts:
@@ -173,5 +181,8 @@ def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequen
 
     input_type, input_types = split(inputs, options.input_type, options.input_types)
     output_type, output_types = split(outputs, options.output_type, options.output_types)
+    all_tensors, tensor_types = split(tensors, None, options.tensor_types)
+    if all_tensors is not None:
+        raise UserError(f"--tensor-type '{all_tensors}' names no tensor", remedy="Write --tensor-type NAME=TYPE")
     return replace(options, input_type=input_type, input_types=input_types, output_type=output_type,
-                   output_types=output_types)
+                   output_types=output_types, tensor_types=tensor_types)

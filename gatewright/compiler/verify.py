@@ -174,7 +174,7 @@ def _against_data(project: Project, given: Stimulus, expected: Mapping[str, Ints
 
 def _reference(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
     """The judge on the ONNX file against the Graph: every quantiser's code, and every output."""
-    graph, judge = project.model_graph, Judge(project.model.path, project.algorithms)
+    graph, judge = project.model_graph, Judge(project.model.path, project.algorithms, project.options.tensor_types)
     expected, failure = _specification(project, given, "reference")
     if failure:
         return failure

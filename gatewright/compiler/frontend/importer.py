@@ -30,7 +30,7 @@ from gatewright.compiler.frontend.values import (
 )
 from gatewright.errors import UserError
 from gatewright.ir import expr as ex
-from gatewright.ir.exact import Exacts, Surd, exacts, inverse
+from gatewright.ir.exact import Exacts, Surd, exacts, inverse, times
 from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Cast, Fixed, FixedArray, bits_for
 from gatewright.ir.graph import Graph, Meaning, Op, Output
 from gatewright.ir.ops import Input
@@ -44,12 +44,14 @@ MAX_OUTPUT_BITS = 32
 
 @dataclass(frozen=True)
 class Types:
-    """What the user says of types: a default and per tensor, for inputs and for outputs."""
+    """What the user says of types: a default and per tensor, for inputs and for outputs; of tensors inside by name."""
 
     input: Cast | None = None
     inputs: Mapping[str, Cast] = field(default_factory=dict)
     output: Cast | None = None
     outputs: Mapping[str, Cast] = field(default_factory=dict)
+    tensors: Mapping[str, Cast] = field(default_factory=dict)
+    """Of a node's results and of initialisers: a quantiser that the file does not have."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     if not wanted:
         raise UserError("the graph has no outputs", remedy="Select tensors with --outputs, or export the model again")
     nodes = _needed(model, wanted)
-    _check_names(types, model, wanted)
+    _check_names(types, model, nodes, wanted)
     found = _import(model, types, wanted, nodes, softmax, {})
     if not found.approximations:
         return found
@@ -103,20 +105,21 @@ def _import(model: Model, types: Types, wanted: Sequence[str], nodes: Sequence[N
             values[info.name] = _input(builder, info, types, casts)
     for name, array in model.constants.items():
         if name in read:
-            values[name] = _constant(name, array, nodes)
+            values[name] = _with_type(builder, name, name, _constant(name, array, nodes), types)
     users: dict[str, list[Node]] = {}
     for n in nodes:
         for name in n.inputs:
             users.setdefault(name, []).append(n)
     logits: dict[str, str] = {}
     for node in nodes:
-        if softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in wanted and node.outputs[0] not in users:
+        if softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in wanted and node.outputs[0] not in (*users, *types.tensors):
             values[node.outputs[0]] = values[node.inputs[0]]
             logits[node.outputs[0]] = node.inputs[0]
             builder.notes.append(f"The final Softmax '{node.name}' is cut: output '{node.outputs[0]}' carries the logits, "
                                  f"whose order is the same. With --softmax keep it is computed.")
         else:
             _import_node(builder, node, values)
+            values |= {n: _with_type(builder, n, node.name, values[n], types) for n in node.outputs if n in types.tensors}
     grids: dict[str, Cast] = {}
     results = [_output(builder, name, values, types, grids) for name in wanted]
     approximations = {n.outputs[0]: builder.approximations[n.name] for n in nodes if n.name in builder.approximations}
@@ -166,11 +169,16 @@ def _needed(model: Model, wanted: Sequence[str]) -> list[Node]:
     return kept[::-1]
 
 
-def _check_names(types: Types, model: Model, wanted: Sequence[str]) -> None:
-    for kind, given, known in (("input", types.inputs, [i.name for i in model.inputs]), ("output", types.outputs, wanted)):
+def _check_names(types: Types, model: Model, nodes: Sequence[Node], wanted: Sequence[str]) -> None:
+    inputs = [i.name for i in model.inputs]
+    inside = {name for n in nodes for name in (*n.inputs, *n.outputs) if name and name not in inputs}
+    for kind, given, known in (("input", types.inputs, inputs), ("output", types.outputs, wanted), ("tensor", types.tensors, inside)):
         for name in given:
+            if kind == "tensor" and name in inputs:
+                raise UserError(f"'{name}' is an input", remedy=f"Give its type with --input-type '{name}={given[name]}'")
             if name not in known:
-                raise UserError(f"the model has no {kind} '{name}'", remedy=f"Its {kind}s are {', '.join(known)}")
+                names = f"Its {kind}s are {', '.join(known)}" if kind != "tensor" else "It is an initialiser or a node's result, by its name"
+                raise UserError(f"the model has no {kind} '{name}'", remedy=names)
 
 
 def _batch(model: Model, read: set[str]) -> int:
@@ -295,19 +303,56 @@ def _scales(e: ex.Expr) -> list[Any]:
 
 
 def _cast_output(b: Builder, name: str, value: Data, cast: Cast) -> Output:
-    """The output on the user's grid. Without modes, a cast that could lose a bit or overflow is refused."""
+    leaf, scale = _on_grid(b, name, name, f"output '{name}'", value, cast)
+    return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
+
+
+# -- types that the user gives -------------------------------------------------------------------------------------------
+
+
+def _with_type(b: Builder, name: str, node: str, value: Value, types: Types) -> Value:
+    """The tensor behind the quantiser that the user gives it, if any."""
+    cast = types.tensors.get(name)
+    if cast is None:
+        return value
+    if isinstance(value, Const):
+        return Const(_constant_on_grid(name, value.value, cast))
+    if name in b.quantisers:
+        raise UserError(f"the tensor '{name}' has a quantiser in the model", node=node, remedy="Leave its type away")
+    leaf, scale = _on_grid(b, name, node, f"the tensor '{name}'", value, cast)
+    b.quantisers[name] = Quantised(b.operand(leaf.index).name, 1, 0)
+    return Data(ex.affine(leaf, scale), value.shape, value.batched)
+
+
+def _on_grid(b: Builder, name: str, node: str, what: str, value: Data, cast: Cast) -> tuple[ex.Leaf, Exacts]:
+    """A tensor on the user's grid, and its step. Without modes, a cast that could lose a bit or overflow is refused."""
     t, scale = cast.type, exacts(Fraction(2) ** -cast.type.frac)
-    lo, hi = b.bounds(value.expr)
     low, high = Fraction(t.lo) * scale.item(), Fraction(t.hi) * scale.item()
-    if cast.overflow is None and ((lo < low).any() or (hi > high).any()):
-        raise UserError(f"output '{name}' reaches {float(lo.min()):g}..{float(hi.max()):g}, which {cast} does not hold",
-                        remedy=f"Widen the type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
+    if cast.overflow is None:
+        lo, hi = b.bounds(value.expr)
+        if (lo < low).any() or (hi > high).any():
+            raise UserError(f"{what} reaches {float(lo.min()):g}..{float(hi.max()):g}, which {cast} does not hold",
+                            remedy=f"Widen the type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
     step = ex.unit_of_all(value.expr)
     exact = step is not None and not isinstance(step, Surd) and (step / scale.item()).denominator == 1
     if cast.rounding is None and not exact:
-        raise UserError(f"output '{name}' is not on the grid of {cast}: bits would be lost",
-                        remedy=f"Use more fractional bits, or say how to round: {repr(t)[:-1]},RND_CONV,SAT>")
+        raise _off_grid(what, cast)
     codes = cast_expr(value.expr, cast, ROUNDING[cast.rounding or "TRN"])
-    leaf = b.region(codes, value.shape, name, name, scale, ex.ZERO)
-    return Output(name, b.operand(leaf.index).name, Meaning(scale, ex.ZERO))
+    return b.region(codes, value.shape, name, node, scale, ex.ZERO), scale
 
+
+def _off_grid(what: str, cast: Cast) -> UserError:
+    return UserError(f"{what} is not on the grid of {cast}: bits would be lost",
+                     remedy=f"Use more fractional bits, or say how to round: {repr(cast.type)[:-1]},RND_CONV,SAT>")
+
+
+def _constant_on_grid(name: str, values: Exacts, cast: Cast) -> Exacts:
+    """The same for a constant."""
+    t, scale = cast.type, exacts(Fraction(2) ** -cast.type.frac)
+    steps = np.asarray(values * inverse(scale.item()), object)
+    if cast.rounding is None and not ex.integers(steps):
+        raise _off_grid(f"the tensor '{name}'", cast)
+    if cast.overflow is None and ((steps < t.lo).any() or (steps > t.hi).any()):
+        raise UserError(f"the tensor '{name}' has values of {float(values.min()):g}..{float(values.max()):g}, which {cast} does not hold",
+                        remedy=f"Widen the type, or say what overflow does: {repr(t)[:-1]},RND_CONV,SAT>")
+    return times(ex.evaluate(cast_expr(ex.Leaf(0), cast, ROUNDING[cast.rounding or "TRN"]), [values]), scale)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from gatewright.errors import UserError
-from gatewright.sim.judge import tensor
+from gatewright.sim.judge import tensor, types
 from gatewright.sim.judge.integers import IntArray
 from gatewright.sim.judge.numbers import FLOAT32, FLOAT64, Irrational, Number, Surd, nearest_float
 from gatewright.sim.judge.operators import DOMAINS, Call, from_initializer, known_operators
@@ -141,12 +141,15 @@ class Judge:
     Every sample is evaluated as the file says, with a batch of 1 whatever the file bakes in, and all samples at once.
     `algorithms` names tensors that Softmax, QLinearSoftmax and LayerNormalization write, and the parameters of the named
     algorithm (docs/exactness.md) with which they are computed; where it names none, they are the real functions.
+    `quantisers` are types, as text, that the user gives to nodes' results and initialisers, which the file does not quantise.
     Raises UserError for a file that cannot be read.
     """
 
     def __init__(self, model: onnx.ModelProto | str | PathLike[str],
-                 algorithms: Mapping[str, Mapping[str, int | str]] | None = None) -> None:
+                 algorithms: Mapping[str, Mapping[str, int | str]] | None = None,
+                 quantisers: Mapping[str, str] | None = None) -> None:
         self._algorithms = algorithms or {}
+        self._quantisers = quantisers or {}
         self._model = model if isinstance(model, onnx.ModelProto) else _load(Path(model))
         graph = self._model.graph
         self._opset = max([o.version for o in self._model.opset_import if o.domain in ("", "ai.onnx")], default=1)
@@ -186,7 +189,7 @@ class Judge:
         """The outputs evaluated again from what `trace` knows, with the real function in place of the algorithm of `name`."""
         others = {k: v for k, v in self._algorithms.items() if k != name}
         known = [self._producer[name].input[0], *(i for i in self.inputs if i in trace._tensors)]
-        return Judge(self._model, others)._run({k: trace._value(k) for k in known}, trace._types, outputs, None)
+        return Judge(self._model, others, self._quantisers)._run({k: trace._value(k) for k in known}, trace._types, outputs, None)
 
     def _run(self, given: Mapping[str, Tensor], types: Mapping[str, int | None], outputs: Sequence[str],
              keep: Collection[str] | None) -> Trace:
@@ -223,7 +226,8 @@ class Judge:
         """The tensor to evaluate for an output of the graph."""
         node = self._producer.get(output)
         read = any(output in other.input for other in self._model.graph.node)
-        return node.input[0] if node is not None and node.op_type == "Softmax" and not read else output
+        cut = node is not None and node.op_type == "Softmax" and not read and output not in self._quantisers
+        return self._producer[output].input[0] if cut else output
 
     def _evaluate(self, node: onnx.NodeProto, trace: Trace) -> None:
         name = self._names[next(o for o in node.output if o)]
@@ -246,6 +250,15 @@ class Judge:
             trace._tensors[output], trace._types[output] = value, call.type
         if call.codes is not None and call.before is not None:
             trace._rounded[node.output[0]] = call.codes, call.before
+        for output in node.output:
+            self._quantise(output, trace)
+
+    def _quantise(self, name: str, trace: Trace) -> None:
+        """Puts the user's quantiser behind the tensor, if there is one."""
+        if name in self._quantisers:
+            codes, before, trace._tensors[name] = types.quantised(self._quantisers[name], trace._tensors[name], name)
+            if not before.constant:
+                trace._rounded[name] = codes, before
 
     def _fetch(self, name: str, trace: Trace, node: str | None) -> Tensor:
         if name not in trace._tensors:
@@ -255,6 +268,7 @@ class Judge:
             stored = self._initializers[name]
             trace._tensors[name] = from_initializer(numpy_helper.to_array(stored), name, node)
             trace._types[name] = stored.data_type
+            self._quantise(name, trace)
         return trace._tensors[name]
 
     def _feed(self, name: str, array: Array) -> Tensor:
