@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gatewright.compiler.driver import compile_model, exact_graph
-from gatewright.compiler.frontend.importer import handler_of
 from gatewright.compiler.frontend.onnx_file import Model, Node, load
+from gatewright.compiler.frontend.walk import handler_of
 from gatewright.compiler.options import Options
 from gatewright.compiler.project import Project
 from gatewright.errors import UserError

@@ -13,7 +13,8 @@ from gatewright.backends import hls
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
 from gatewright.compiler.arithmetic.sharing import EFFORTS
-from gatewright.compiler.frontend.importer import CUT, KEEP, Types
+from gatewright.compiler.frontend.user_types import Types
+from gatewright.compiler.frontend.walk import CUT, KEEP
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Cast
 

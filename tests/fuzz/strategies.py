@@ -782,6 +782,14 @@ def range_(g: Drawing) -> None:
     g.add("Gather", [x, indices], shape=x.shape, step=x.step, reach=x.reach, axis=len(x.shape) - 1)
 
 
+def reduce_prod(g: Drawing) -> None:
+    """The flattening of exporters that multiply the dimensions."""
+    x = g.real(exact=False)
+    inner = constant_node(g, "ReduceProd", [g.ints(*x.shape[1:])], (1,), "int64")
+    target = constant_node(g, "Concat", [g.ints(x.shape[0]), inner], (2,), "int64", axis=0)
+    g.add("Reshape", [x, target], shape=(x.shape[0], math.prod(x.shape[1:])), step=x.step, reach=x.reach)
+
+
 # -- quantisers of QONNX -----------------------------------------------------------------------------------------------
 
 
@@ -1054,7 +1062,7 @@ STANDARD: dict[str, Strategy] = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose, "Slice": slice_,
     "Split": split, "Gather": gather, "Pad": pad, "Resize": resize, "Upsample": upsample, "Expand": expand, "Tile": tile,
     "Concat": concat, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
-    "Constant": constant, "ConstantOfShape": constant_of_shape, "Shape": shape, "Range": range_,
+    "Constant": constant, "ConstantOfShape": constant_of_shape, "Shape": shape, "Range": range_, "ReduceProd": reduce_prod,
     "QuantizeLinear": quantize_linear(""), "DequantizeLinear": dequantize_linear(""), "QLinearConv": qlinear_conv,
     "QLinearMatMul": qlinear_matmul, "MatMulInteger": integer_product("MatMulInteger"), "ConvInteger": integer_product("ConvInteger"),
 }

@@ -33,6 +33,18 @@ MAX_DATA = 1 << 24
 """Elements of one sample of a tensor."""
 ANY_FLOAT = Fraction(2) ** 1024
 """Above every float64."""
+QUANTISE_BEFORE = "Put a quantiser before this node, or give its operand a type: --tensor-type 'NAME=fixed<16,6,RND_CONV,SAT>'"
+"""The remedy where an operand has no exact codes."""
+
+
+class MissingType(UserError):
+    """Nothing says how the real values of the input `tensor` become bits."""
+
+    def __init__(self, tensor: str, node: str | None = None) -> None:
+        self.tensor = tensor
+        super().__init__(f"input '{tensor}' has no type: nothing in the model says how its real values become bits", node=node,
+                         remedy="Give one, for example --input-type 'fixed<16,6>', or per input in a TOML file: "
+                                f"[input.\"{tensor}\"] type = \"fixed<16,6>\"")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +190,7 @@ class Builder:
         hosts = [source for i in used if isinstance(source := self.leaves[i], Host)]
         if hosts:
             if len(used) > 1 or shape != hosts[0].index.shape or any(op.name == hosts[0].name for op in self.ops):
-                raise missing_type(hosts[0].name, node)
+                raise MissingType(hosts[0].name, node)
             return self._encoded_input(hosts[0], expr, used[0], name, node, scale, offset)
         operands = [self.operand(i) for i in used]
         local = ex.substitute(expr, {i: ex.Leaf(k) for k, i in enumerate(used)})
@@ -195,7 +207,7 @@ class Builder:
     def operand(self, leaf: int) -> Op:
         source = self.leaves[leaf]
         if isinstance(source, Host):
-            raise missing_type(source.name)
+            raise MissingType(source.name)
         return source
 
     def bounds(self, expr: ex.Expr) -> ex.Bounds:
@@ -208,7 +220,7 @@ class Builder:
                        offset: Exacts) -> ex.Leaf:
         """The input's port carries the quantiser's codes; shape operations before the quantiser come after the port."""
         if np.broadcast_shapes(host.index.shape, scale.shape, *ex.constant_shapes(expr)) != host.index.shape:
-            raise missing_type(host.name, node)  # one input element would have several codes
+            raise MissingType(host.name, node)  # one input element would have several codes
 
         def to_input(a: Exacts) -> Exacts:
             if not a.shape:
@@ -221,7 +233,7 @@ class Builder:
         # a real number, not a code: what holds for integer leaves only (ex.simplify) does not hold here
         ends = ex.bounds(outside, [(exacts(-ANY_FLOAT), exacts(ANY_FLOAT))])
         if not rounds(outside) or any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ends for v in b.reshape(-1)):
-            raise missing_type(host.name, node)
+            raise MissingType(host.name, node)
         lo, hi = (np.broadcast_to(as_integers(b).astype(np.int64), host.input_shape) for b in ends)
         op: Op = Input(name=self.unique(host.name), inputs=(), node=node, type=FixedArray(lo, hi, frac_of(scale)),
                        encoding=Encoding(outside))
@@ -249,10 +261,10 @@ class Builder:
         step = ex.unit_of_all(data.expr)
         if step is None and (names := self.functions(data.expr)):
             raise UserError(f"its operand holds values of {' and '.join(names)} that no quantiser follows, so it has "
-                            "no exact integer codes", node=node, remedy="Put a quantiser before this node")
+                            "no exact integer codes", node=node, remedy=QUANTISE_BEFORE)
         if step is None:
             raise UserError("its operand is a sum of parts whose scales have no common unit, so it has no exact integer "
-                            "codes", node=node, remedy="Put a quantiser before this node")
+                            "codes", node=node, remedy=QUANTISE_BEFORE)
         scale = exacts(step)
         whole = ex.affine(data.expr, np.asarray(inverse(step), object))
         leaf = self.region(whole, data.shape, name, node, scale, ex.ZERO)
@@ -297,7 +309,7 @@ class Builder:
             source = self.leaves[old.index]
             if isinstance(source, Host):
                 if op_class is Take:
-                    raise missing_type(source.name, node)
+                    raise MissingType(source.name, node)
                 self.leaves.append(replace(source, index=moved(source.index),
                                            moves=(*source.moves, (op_class, attributes))))
                 return ex.Leaf(len(self.leaves) - 1)
@@ -449,7 +461,8 @@ def integer_constant(values: Exacts, what: str, node: str, bits: int = MAX_CONST
     widest = max((abs(int(v)).bit_length() for v in integers.reshape(-1)), default=0)
     if widest > bits:
         raise UserError(f"{what} need {widest}-bit integers, so they have no quantiser (or one with an unusual scale)",
-                        node=node, remedy="Quantise the weights in training (QKeras, Brevitas, HGQ) or with a Quant node")
+                        node=node, remedy="Quantise them in training (QKeras, Brevitas, HGQ), with a Quant node, or by a type: "
+                                           "--tensor-type 'NAME=fixed<8,2,RND_CONV,SAT>'")
     return integers.astype(np.int64)
 
 
@@ -469,12 +482,6 @@ def check_data(shape: Sequence[int], node: str) -> None:
     if math.prod(shape) > MAX_DATA:
         raise UserError(f"its result of shape {list(shape)} has more than {MAX_DATA} elements per sample", node=node,
                         remedy="Export a smaller model")
-
-
-def missing_type(name: str, node: str | None = None) -> UserError:
-    return UserError(f"input '{name}' has no type: nothing in the model says how its real values become bits", node=node,
-                     remedy="Give one, for example --input-type 'fixed<16,6>', or per input in a TOML file: "
-                            f"[input.\"{name}\"] type = \"fixed<16,6>\"")
 
 
 def across_batch(node: str, batch: int) -> UserError:

@@ -236,6 +236,10 @@ def batch_normalization(b: Builder, node: Node, inputs: list[Any]) -> Value:
     epsilon = Fraction(float(np.float32(node.attributes.get("epsilon", 1e-5))))
     if x.rank < 2:
         raise unsupported(node, f"needs a channel axis, its operand has rank {x.rank}", "Export the model again")
+    channels = x.shape[1 - x.batched]
+    if any(c.value.shape != (channels,) for c in constants):
+        raise unsupported(node, f"has parameters of shapes {[list(c.value.shape) for c in constants]} for {channels} channels",
+                          "Export the model again: its channels are the second dimension of the operand")
     if (np.asarray(var + epsilon, object) <= 0).any():
         raise unsupported(node, "has a channel whose variance plus epsilon is not positive", "Mend the parameters")
     factor = np.asarray(gamma * elementwise(lambda v: inverse(sqrt(v + epsilon)), var), object)

@@ -9,6 +9,7 @@ import numpy as np
 from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.values import (
     MAX_SCALED_BITS,
+    QUANTISE_BEFORE,
     Builder,
     Data,
     check_data,
@@ -46,7 +47,7 @@ def column_units(weights: Exacts, node: Node) -> Exacts:
     if any(u is None for u in used):
         raise unsupported(node, "has an operand whose elements have scales without a common unit (a batch normalisation "
                           "per input channel without a quantiser after it, for example)",
-                          "Quantise the tensor before this node")
+                          QUANTISE_BEFORE)
     common = unit(np.array([*used, None], object)[:-1])
     if common is not None and max((u / common for u in used if u is not None), default=1) <= 256:
         return exacts(common)

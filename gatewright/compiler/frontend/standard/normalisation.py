@@ -14,6 +14,7 @@ from gatewright.compiler.frontend.standard.activations import number
 from gatewright.compiler.frontend.standard.elementwise import linear, mul
 from gatewright.compiler.frontend.values import (
     FUNCTION_STEP,
+    QUANTISE_BEFORE,
     Approximation,
     Builder,
     Const,
@@ -99,7 +100,7 @@ def row_codes(b: Builder, node: Node, x: Data, axes: tuple[int, ...]) -> tuple[O
         step = ex.unit_of_all(x.expr)
         if step is None:
             raise UserError("its operand's elements have offsets without a common unit", node=node.name,
-                            remedy="Put a quantiser before this node")
+                            remedy=QUANTISE_BEFORE)
         leaf = b.region(ex.affine(x.expr, exacts(inverse(step))), x.shape, name, node.name, exacts(step), ex.ZERO)
         codes, scale = b.operand(leaf.index), step
     return codes, scale
@@ -211,7 +212,7 @@ def layer_normalization(b: Builder, node: Node, inputs: list[Any]) -> Value:
     count, name = math.prod(x.shape[a] for a in axes), node.outputs[0]
     codes, scale = row_codes(b, node, x, axes)
     if isinstance(scale, Surd):
-        raise unsupported(node, "has an operand with an irrational scale", "Put a quantiser before this node")
+        raise unsupported(node, "has an operand with an irrational scale", QUANTISE_BEFORE)
     epsilon = number(node, "epsilon", 1e-5).item() * count**2 / scale**2
     if epsilon <= 0:
         raise unsupported(node, "has an epsilon that is not positive, so it may divide by zero", "Use a positive epsilon")

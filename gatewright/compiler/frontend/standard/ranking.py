@@ -12,7 +12,7 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import integers, onnx_shape
 from gatewright.compiler.frontend.standard.moving import axis_of
 from gatewright.compiler.frontend.standard.shape import reshaped
-from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Value, same_along, unsupported
+from gatewright.compiler.frontend.values import QUANTISE_BEFORE, Builder, Const, Data, Handler, Value, same_along, unsupported
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import Exacts, abs_, elementwise, exacts, inverse
 from gatewright.ir.graph import Op
@@ -104,7 +104,7 @@ def ranked_codes(b: Builder, node: Node, x: Data, axis: int, places_only: bool) 
     step = ex.unit_of_all(ex.affine(leaf, scale, offset))
     if step is None:
         raise unsupported(node, "has an operand whose offsets along the axis have no common unit with its scale",
-                          "Put a quantiser before this node")
+                          QUANTISE_BEFORE)
     leaf = b.region(ex.affine(leaf, scale * inverse(step), offset * inverse(step)), x.shape, name, node.name, exacts(step), ex.ZERO)
     return b.operand(leaf.index), exacts(step), ex.ZERO
 

@@ -122,12 +122,21 @@ def reduce_sum_square(b: Builder, node: Node, inputs: list[Any]) -> Value:
     return reduce_sum(b, node, [mul(b, square, [inputs[0], inputs[0]]), *inputs[1:]])
 
 
+def reduce_prod(b: Builder, node: Node, inputs: list[Any]) -> Value:
+    """Of shapes, mostly."""
+    x, axes, keep = reduced_axes(b, node, inputs)
+    if not isinstance(x, Const):
+        raise unsupported(node, "is supported for constants", "Replace it by products")
+    return x if axes is None else Const(np.asarray(x.value.prod(axis=axes, keepdims=keep), object), x.integer)
+
+
 HANDLERS: dict[str, Handler] = {
     "ReduceSum": reduce_sum,
     "ReduceMean": reduce_mean,
     "ReduceMax": lambda b, n, i: reduce_extreme(b, n, i, True),
     "ReduceMin": lambda b, n, i: reduce_extreme(b, n, i, False),
     "ReduceSumSquare": reduce_sum_square,
+    "ReduceProd": reduce_prod,
     "GlobalAveragePool": lambda b, n, i: global_pool(b, n, i, "ReduceMean"),
     "GlobalMaxPool": lambda b, n, i: global_pool(b, n, i, "ReduceMax"),
 }

@@ -14,7 +14,7 @@ from gatewright.compiler.frontend.onnx_file import Node
 from gatewright.compiler.frontend.standard.common import aligned, broadcast, together
 from gatewright.compiler.frontend.standard.elementwise import linear, mul, one_function, reach_of
 from gatewright.compiler.frontend.standard.shape import from_axis
-from gatewright.compiler.frontend.values import Builder, Const, Data, Handler, Value, unsupported
+from gatewright.compiler.frontend.values import QUANTISE_BEFORE, Builder, Const, Data, Handler, Value, unsupported
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import ROUND_NUMBER, Exacts, elementwise, exacts, inverse
 from gatewright.ir.graph import Op
@@ -161,7 +161,7 @@ def one_grid(b: Builder, node: Node, values: Sequence[Value], alike: Data, ancho
         step = ex.unit(v.expr) if isinstance(v, Data) else aligned(v, alike, node)
         if step is None:
             raise unsupported(node, "has an operand without exact integer codes (a real function's values, or parts whose "
-                              "scales have no common unit)", "Put a quantiser before this node")
+                              "scales have no common unit)", QUANTISE_BEFORE)
         steps.append(step)
     scale = ex.units(steps)
     if any(s is None for s in scale.reshape(-1)):

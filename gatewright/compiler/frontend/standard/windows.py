@@ -14,6 +14,7 @@ from gatewright.compiler.frontend.standard.common import rebatched
 from gatewright.compiler.frontend.standard.linear import column_units
 from gatewright.compiler.frontend.values import (
     MAX_SCALED_BITS,
+    QUANTISE_BEFORE,
     Builder,
     Const,
     Data,
@@ -257,7 +258,7 @@ def monotone(b: Builder, node: Node, x: Data, axes: tuple[int, ...]) -> tuple[ex
             return ex.Leaf(index), expr, cut(slope, rank, axes)
     op, s, o = b.uniform(x, axes, node.outputs[0] + ".x", node.name)
     if not same_along(o, rank, axes):
-        raise unsupported(node, "has an operand with different offsets inside a window", "Put a quantiser before this node")
+        raise unsupported(node, "has an operand with different offsets inside a window", QUANTISE_BEFORE)
     s, o = cut(s, rank, axes), cut(o, rank, axes)
     leaf = b.leaf_of(op)
     return leaf, ex.affine(leaf, s, o), np.asarray(np.where(s < 0, -1, 1), object)
@@ -300,7 +301,7 @@ def sum_pool(b: Builder, node: Node, x: Data, window: Window) -> Data:
     rank = len(x.shape)
     spatial = tuple(range(1, rank))
     if not all(same_along(s, rank, spatial) for _, s in terms):
-        raise unsupported(node, "has an operand with different scales inside a window", "Put a quantiser before this node")
+        raise unsupported(node, "has an operand with different scales inside a window", QUANTISE_BEFORE)
     parts: list[tuple[ex.Expr, Exacts]] = []
     for e, scale in terms:
         lo, hi = b.bounds(e)
