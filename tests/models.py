@@ -439,6 +439,18 @@ BATCHES: dict[str, dict[str, Any]] = {
 }
 
 
+def unquantised() -> ModelProto:
+    """Two layers, a batch norm, an activation; no quantiser anywhere."""
+    net = Net(seed=5)
+    w1, b1, w2 = (net.const(net.random.uniform(-1, 1, shape), name=name) for name, shape in
+                  (("w1", (4, 3)), ("b1", (3,)), ("w2", (3, 2))))
+    y = net.op("Add", net.op("MatMul", "x", w1, name="first"), b1, name="bias")
+    norm = [net.const(net.random.uniform(0.5, 2, 3)) for _ in range(4)]
+    net.op("Relu", net.op("BatchNormalization", y, *norm, name="norm"), name="act", out="hidden")
+    net.op("MatMul", "hidden", w2, name="second", out="y")
+    return net.model({"x": ["N", 4]}, {"y": ["N", 2]})
+
+
 # The list of them all
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import pytest
 from judged import differing
-from models import Net
+from models import Net, unquantised
 from onnx_ops import compiled, random_inputs
 
 from gatewright.compiler.cli import main
@@ -24,18 +24,6 @@ Capture = pytest.CaptureFixture[str]
 TYPES = {"w1": "fixed<6,1,RND,SAT>", "hidden": "ufixed<5,2,RND_CONV,SAT>", "w2": "fixed<5,1,RND_CONV,SAT>"}
 
 
-def float_model(hidden: str = "Relu") -> onnx.ModelProto:
-    """Two layers, a batch norm, an activation; no quantiser anywhere."""
-    net = Net(seed=5)
-    w1, b1, w2 = (net.const(net.random.uniform(-1, 1, shape), name=name) for name, shape in
-                  (("w1", (4, 3)), ("b1", (3,)), ("w2", (3, 2))))
-    y = net.op("Add", net.op("MatMul", "x", w1, name="first"), b1, name="bias")
-    norm = [net.const(net.random.uniform(0.5, 2, 3)) for _ in range(4)]
-    net.op(hidden, net.op("BatchNormalization", y, *norm, name="norm"), name="act", out="hidden")
-    net.op("MatMul", "hidden", w2, name="second", out="y")
-    return net.model({"x": ["N", 4]}, {"y": ["N", 2]})
-
-
 def checked(model: onnx.ModelProto, folder: Path, types: dict[str, str], **options: Any) -> Compilation:
     """Compiled with these types (which compares Graph, passes and netlist), every code equal to the judge's."""
     c = compiled(model, folder, input_type="fixed<6,3>", tensor_types=types, **options)
@@ -43,8 +31,8 @@ def checked(model: onnx.ModelProto, folder: Path, types: dict[str, str], **optio
     return c
 
 
-def test_a_float_model_with_types(tmp_path: Path) -> None:
-    c = checked(float_model(), tmp_path, TYPES)
+def test_a_unquantised_with_types(tmp_path: Path) -> None:
+    c = checked(unquantised(), tmp_path, TYPES)
     assert c.imported.quantisers.keys() == {"hidden"}
     assert repr(c.graph.by_name["hidden"].type.common) == "ufixed<5,2>"
 
@@ -54,7 +42,7 @@ def test_a_float_model_with_types(tmp_path: Path) -> None:
 def test_every_mode(rounding: str, overflow: str, tmp_path: Path) -> None:
     """On weights and on an inner tensor that is rounded and overflows; another mode is another function."""
     types = {**TYPES, "w2": f"fixed<4,0,{rounding},{overflow}>", "bias_out": f"fixed<4,2,AP_{rounding},AP_{overflow}>"}
-    c = checked(float_model(), tmp_path, types)
+    c = checked(unquantised(), tmp_path, types)
     other = {**types, "bias_out": f"fixed<4,2,{'TRN' if rounding != 'TRN' else 'RND'},{overflow}>"}
     assert differing(c.imported, tmp_path / "model.onnx", random_inputs(c.imported.graph)[1], other) != []
 
@@ -64,9 +52,9 @@ def test_without_modes_nothing_may_be_lost(tmp_path: Path) -> None:
                              ("first_out", "fixed<30,2,TRN>", "which fixed<30,2,TRN> does not hold"),
                              ("bias_out", "fixed<30,10>", "is not on the grid of fixed<30,10>")):
         with pytest.raises(UserError, match=said) as raised:
-            compiled(float_model(), tmp_path, input_type="fixed<6,3>", tensor_types={"w1": TYPES["w1"], **{name: kind}})
+            compiled(unquantised(), tmp_path, input_type="fixed<6,3>", tensor_types={"w1": TYPES["w1"], **{name: kind}})
         assert "SAT" in str(raised.value.remedy)
-    c = checked(float_model(), tmp_path, {**TYPES, "first_out": "fixed<16,8>"})  # wide enough: nothing is lost
+    c = checked(unquantised(), tmp_path, {**TYPES, "first_out": "fixed<16,8>"})  # wide enough: nothing is lost
     assert {q.tensor for q in c.imported.quantisers.values()} >= {"first_out.2"}
 
 
@@ -91,7 +79,7 @@ def test_tensors_that_cannot_take_a_type(name: str, said: str, tmp_path: Path) -
 def test_by_option_and_by_file(tmp_path: Path, capsys: Capture) -> None:
     """The same bytes; the folder knows the types and verifies with them; a wrong one is found."""
     model, config = tmp_path / "m.onnx", tmp_path / "types.toml"
-    onnx.save(float_model(), model)
+    onnx.save(unquantised(), model)
     config.write_text("input_type = 'fixed<6,3>'\n" + "".join(f"[tensor.{k}]\ntype = '{v}'\n" for k, v in TYPES.items()))
     options = [a for k, v in TYPES.items() for a in ("--tensor-type", f"{k}={v}")]
     for folder, given in (("a", [*options, "--input-type", "fixed<6,3>"]), ("b", ["--config", str(config)])):

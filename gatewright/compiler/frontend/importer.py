@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from gatewright.compiler.frontend.onnx_file import Model, Node, load
-from gatewright.compiler.frontend.survey import survey
+from gatewright.compiler.frontend.survey import Findings, survey
 from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.frontend.values import Approximation, Quantised
 from gatewright.compiler.frontend.walk import CUT, Walk
@@ -43,31 +44,52 @@ def import_model(model: Model | str | Path, types: Types | None = None, outputs:
     many bits an approximation needs is known once the quantisers behind it are: such models are imported twice.
     """
     model = model if isinstance(model, Model) else load(model)
+    request = requested(model, types, outputs, softmax)
+    try:
+        found = _import(request, {})
+    except UserError as error:
+        raise survey(*request).refusal(error) from None
+    if not found.approximations:
+        return found
+    by_node = {n.name: found.approximations[n.outputs[0]] for n in request.nodes if n.outputs[0] in found.approximations}
+    return _import(request, {name: a.slope for name, a in by_node.items()})
+
+
+def examine(model: Model, types: Types, outputs: Sequence[str] | None = None, softmax: str = CUT) -> Findings:
+    """Everything that stands between the model, or the part of it that computes `outputs`, and its import."""
+    return survey(*requested(model, types, outputs, softmax))
+
+
+class Request(NamedTuple):
+    """What a walk goes through: the arguments of `Walk`."""
+
+    model: Model
+    types: Types
+    wanted: Sequence[str]
+    nodes: Sequence[Node]
+    softmax: str
+
+
+def requested(model: Model, types: Types | None, outputs: Sequence[str] | None, softmax: str) -> Request:
+    """Raises UserError where names in it are not the model's."""
     types = types or Types()
     wanted = list(outputs) if outputs else list(dict.fromkeys(model.outputs))
     if not wanted:
         raise UserError("the graph has no outputs", remedy="Select tensors with --outputs, or export the model again")
     nodes = _needed(model, wanted)
     _check_names(types, model, nodes, wanted)
-    try:
-        found = _import(model, types, wanted, nodes, softmax, {})
-    except UserError as error:
-        raise survey(model, types, wanted, nodes, softmax).refusal(error) from None
-    if not found.approximations:
-        return found
-    by_node = {n.name: found.approximations[n.outputs[0]] for n in nodes if n.outputs[0] in found.approximations}
-    return _import(model, types, wanted, nodes, softmax, {name: a.slope for name, a in by_node.items()})
+    return Request(model, types, wanted, nodes, softmax)
 
 
-def _import(model: Model, types: Types, wanted: Sequence[str], nodes: Sequence[Node], softmax: str,
-            slopes: Mapping[str, Fraction]) -> Imported:
-    walk = Walk(model, types, wanted, nodes, softmax, slopes)
+def _import(request: Request, slopes: Mapping[str, Fraction]) -> Imported:
+    walk = Walk(*request, slopes)
     walk.run()
-    results, b = [walk.output(name) for name in wanted], walk.builder
-    approximations = {n.outputs[0]: b.approximations[n.name] for n in nodes if n.name in b.approximations}
+    results, b = [walk.output(name) for name in request.wanted], walk.builder
+    approximations = {n.outputs[0]: b.approximations[n.name] for n in request.nodes if n.name in b.approximations}
     notes = [f"{n.op_type} '{n.name}' is computed by the algorithm in docs/exactness.md: {b.approximations[n.name].text}."
-             for n in nodes if n.name in b.approximations]
-    return Imported(b.graph(results), model, (*b.notes, *notes), b.quantisers, walk.casts, walk.grids, walk.logits, approximations)
+             for n in request.nodes if n.name in b.approximations]
+    return Imported(b.graph(results), request.model, (*b.notes, *notes), b.quantisers, walk.casts, walk.grids, walk.logits,
+                    approximations)
 
 
 def _needed(model: Model, wanted: Sequence[str]) -> list[Node]:

@@ -7,7 +7,7 @@ the shapes that ONNX's shape inference gives; so what comes after them is examin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -25,7 +25,7 @@ from gatewright.errors import UserError
 from gatewright.ir import expr as ex
 from gatewright.ir.exact import Exacts, exacts, unit
 from gatewright.ir.fixed import Cast, FixedArray
-from gatewright.ir.graph import Op
+from gatewright.ir.graph import Graph, Op, Output
 from gatewright.ir.ops import Input
 
 CONTRACTIONS = {"MatMul": (0, 1), "Gemm": (0, 1), "Conv": (1,), "ConvTranspose": (1,), "Einsum": (0, 1, 2, 3)}
@@ -68,6 +68,12 @@ class Findings:
 
     open: tuple[Open, ...]
     problems: tuple[UserError, ...]
+    graph: Graph
+    """All of the model that could be imported, with tensors of codes in place of what could not."""
+    logits: Mapping[str, str]
+    """As in `Imported`."""
+    unexamined: Mapping[str, str]
+    """By node: why nothing can be said of it."""
 
     @property
     def unquantised(self) -> bool:
@@ -88,7 +94,7 @@ class Findings:
         for role, words in ((INPUT, "the input"), (WEIGHTS, "the weights"), (ACTIVATION, "the activation")):
             names = [f"'{t.tensor}'" + (f" (node '{t.node}')" if role != INPUT else "") for t in self.open if t.role == role]
             said += [f"{words}{'s' * (role != WEIGHTS and len(names) > 1)} {', '.join(names)}"] * bool(names)
-        besides = "".join(f"; besides, node '{p.node}': {p.reason.rstrip('.')}" if p.node else f"; besides, {p.reason}" for p in self.problems)
+        besides = "".join(f"; besides, node '{p.node}': {p.reason}" if p.node else f"; besides, {p.reason}" for p in self.problems)
         examples = {t.role: t for t in self.open}.values()
         return UserError(
             f"the model is not quantised: {'; '.join(said)} have no quantiser{besides}",
@@ -103,8 +109,8 @@ def survey(model: Model, types: Types, wanted: Sequence[str], nodes: Sequence[No
         found = Survey(model, types, wanted, nodes, softmax)
         try:
             found.run()
-            found.examine_outputs()
-            return Findings((*inputs, *found.open.values()), tuple(found.problems))
+            graph = found.builder.graph(found.examine_outputs())
+            return Findings((*inputs, *found.open.values()), tuple(found.problems), graph, found.logits, found.unexamined)
         except MissingType as missing:
             if missing.tensor in types.inputs:
                 raise
@@ -119,6 +125,8 @@ class Survey(Walk):
     problems: list[UserError] = field(default_factory=list)
     open: dict[str, Open] = field(default_factory=dict)
     """By tensor."""
+    unexamined: dict[str, str] = field(default_factory=dict)
+    """By node: why it is left out."""
     coded: set[str] = field(default_factory=set)
     """Tensors of data that are codes times a scale, as a quantiser or the user's type makes them."""
 
@@ -131,7 +139,7 @@ class Survey(Walk):
 
     def step(self, node: Node) -> None:
         if unknown := [i for i in node.inputs if i and i not in self.values]:
-            self.problems.append(UserError(f"it is not examined: the shape of its operand '{unknown[0]}' is not known", node=node.name))
+            self.unexamined[node.name] = f"not examined: the shape of its operand '{unknown[0]}' is not known"
             return
         if node.op_type in CONTRACTIONS:
             self.quantise_layer(node)
@@ -146,15 +154,18 @@ class Survey(Walk):
             self.coded |= set(node.outputs)
         self.coded |= set(node.outputs) & {*self.builder.quantisers, *self.types.tensors}
 
-    def examine_outputs(self) -> None:
+    def examine_outputs(self) -> list[Output]:
+        """Those that there are."""
+        outputs = []
         for name in self.wanted:
             try:
                 if name in self.values:
-                    self.output(name)
+                    outputs.append(self.output(name))
             except MissingType:
                 raise
             except UserError as error:
                 self.problems.append(error)
+        return outputs
 
     def quantise_layer(self, node: Node) -> None:
         """A layer with float weights: these, and what it reads, need quantisers."""
@@ -220,14 +231,12 @@ class Survey(Walk):
 
     def shapes(self, node: Node) -> dict[str, tuple[int, ...]]:
         """The shapes of its results, batch included, as far as the file or ONNX's shape inference know them."""
-        names = [name for name in node.outputs if name]
-        inferred = self.inferred(node) if any(name not in self.declared for name in names) else {}
+        inferred = self.inferred(node)
         known = {}
-        for name in names:
-            dims = list(inferred.get(name) or self.declared.get(name) or [])
-            dims[:1] = [d or self.builder.batch for d in dims[:1]]
-            if dims and all(dims) and math.prod(dims) <= MAX_DATA:
-                known[name] = tuple(dims)
+        for name in filter(None, node.outputs):
+            dims = inferred.get(name) or self.declared.get(name) or []
+            if dims and all(dims[1:]) and math.prod(dims) <= MAX_DATA:
+                known[name] = (dims[0] or self.builder.batch, *dims[1:])
         return known
 
     def inferred(self, node: Node) -> dict[str, list[int]]:

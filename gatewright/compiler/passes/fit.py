@@ -92,7 +92,8 @@ def fit(f: ex.Expr, x: FixedArray, shape: tuple[int, ...], node: str, within: tu
         return [table(f, groups, x, node)]
     if not costs:
         raise UserError(f"it has {max(levels)} output levels, more than {MAX_STEPS}, and its operand more than {MAX_MEMORY} codes",
-                        node=node, remedy="Use fewer bits for this quantiser, or quantise its operand")
+                        node=node, remedy="Use fewer bits for this quantiser (of an output that has none: with --output-type), or quantise "
+                                           "its operand")
     best = min(costs, key=lambda k: (costs[k], k))
     if best == "table":
         return [table(f, groups, x, node)]

@@ -43,11 +43,21 @@ class IntegerFunctions:
     name: ClassVar[str] = "integer-functions"
 
     def run(self, graph: Graph) -> PassResult:
+        return self.attempt(graph, None)
+
+    def attempt(self, graph: Graph, refused: list[UserError] | None) -> PassResult:
+        """With a list, regions that have no form stay as they are, and the reasons go there; without, the first is raised."""
         built: dict[str, Op] = {}
         for op in graph.ops:
             if isinstance(op, Region):
-                for new in Realiser(op, [built[i] for i in op.inputs], frozenset(graph.by_name)).run():
-                    built[new.name] = new
+                try:
+                    new_ops = Realiser(op, [built[i] for i in op.inputs], frozenset(graph.by_name)).run()
+                except UserError as error:
+                    if refused is None:
+                        raise
+                    refused.append(error)
+                    new_ops = [op]
+                built |= {new.name: new for new in new_ops}
             else:
                 built[op.name] = narrowed(op, [built[i] for i in op.inputs])
         return PassResult(graph.with_ops(built.values()))
