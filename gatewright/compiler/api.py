@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from gatewright.compiler.calibration import calibrated
 from gatewright.compiler.data import warn
 from gatewright.compiler.driver import compile_model
 from gatewright.compiler.estimate.estimate import estimate
@@ -34,15 +35,15 @@ def compile(model: str | Path, folder: str | Path | None = None, *, config: str 
             **options: Any) -> CompiledModel:
     """Compiles `model` into `folder` (None: a temporary one, which lives as long as the result).
 
-    `options` are the fields of `Options`: part, clock_ns, input_type, output_type, input_types, output_types, outputs,
-    backend, softmax, name, kernel, reuse, layer_reuse; `config` is a TOML file with the same. Raises UserError where the model or
-    an option cannot be used.
+    `options` are the fields of `Options`: part, clock_ns, input_type, output_type, input_types, output_types, tensor_types, data,
+    outputs, backend, softmax, name, kernel, reuse, layer_reuse; `config` is a TOML file with the same. Raises UserError where the
+    model or an option cannot be used.
     """
     base = Options() if config is None else with_config(Options(), config)
     chosen = Options(**{**{f: getattr(base, f) for f in Options.__dataclass_fields__}, **options})
     if folder is not None:
         check_target(Path(folder))
-    compiled = compile_model(model, chosen)
+    compiled = compile_model(model, calibrated(chosen, model))
     if folder is not None:
         return _opened(write(compiled, folder), None)
     keep = tempfile.TemporaryDirectory(prefix="gatewright-")

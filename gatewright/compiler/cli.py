@@ -345,6 +345,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--input-type", action="append", default=[], metavar="[NAME=]T", help="for example fixed<16,6>")
     p.add_argument("--output-type", action="append", default=[], metavar="[NAME=]T", help="for outputs without a quantiser")
     p.add_argument("--tensor-type", action="append", default=[], metavar="NAME=T", help="a quantiser for a tensor inside, or for weights")
+    p.add_argument("--data", metavar="X.npz", help="choose types of inputs that have none from these samples (.npz or .npy)")
     p.add_argument("--outputs", metavar="NAMES", help="tensors to compute, separated by commas (default: the model's outputs)")
     p.add_argument("--backend", metavar="NAMES", help="what to generate, separated by commas (default: verilog)")
     p.add_argument("--softmax", choices=("cut", "keep"), help="a Softmax at the very end: leave it away (default) or compute it")
@@ -355,22 +356,24 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
 
 def _no_options(o: argparse.Namespace) -> None:
     """A folder has its options; others would be ignored, so they are refused."""
-    single = (o.config, o.part, o.clock, o.latency, o.effort, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
+    single = (o.config, o.data, o.part, o.clock, o.latency, o.effort, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
     if o.input_type or o.output_type or o.tensor_type or any(v is not None for v in single):
         raise UserError(f"'{o.model}' is compiled already, with options of its own",
                         remedy="Leave the options away, or give the model file instead of the folder")
 
 
 def _options(o: argparse.Namespace) -> Any:
+    from gatewright.compiler.calibration import calibrated
     from gatewright.compiler.options import Options, with_config, with_type_arguments
 
     options = Options() if o.config is None else with_config(Options(), o.config)
     options = with_type_arguments(options, o.input_type, o.output_type, o.tensor_type)
-    given = {"part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort, "softmax": o.softmax, "name": o.name,
+    given = {"data": o.data, "part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort,
+             "softmax": o.softmax, "name": o.name,
              "kernel": o.kernel, "reuse": o.reuse,
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
-    return replace(options, **{k: v for k, v in given.items() if v is not None})
+    return calibrated(replace(options, **{k: v for k, v in given.items() if v is not None}), o.model)
 
 
 if __name__ == "__main__":

@@ -34,18 +34,23 @@ class DataFile:
 
 
 def load_data(path: str | Path, graph: Graph) -> DataFile:
-    """Reads an .npz file. Raises UserError on a file or arrays that do not fit the model."""
+    """Reads an .npz or .npy file. Raises UserError on a file or arrays that do not fit the model."""
+    return read_arrays(read_file(path), str(path), graph)
+
+
+def read_file(path: str | Path) -> dict[str, Array]:
+    """The arrays of an .npz file; the one of an .npy file is called x."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except TypeError:
-        raise UserError(f"the data '{path}' are one array, not an .npz file", remedy="Write them with numpy.savez") from None
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            return {"x": file}
+        with file:
+            return {key: file[key] for key in file.files}
     except OSError as error:
         raise UserError(f"cannot read the data '{path}': {error.strerror or 'it is no .npz file'}",
                         remedy="Give an .npz file") from None
     except Exception as error:  # zipfile, numpy and zlib raise many kinds on damaged files
         raise UserError(f"the data '{path}' cannot be read: {error}", remedy="Write it with numpy.savez") from None
-    return read_arrays(arrays, str(path), graph)
 
 
 def read_arrays(arrays: Mapping[str, Array], path: str, graph: Graph) -> DataFile:
@@ -54,7 +59,7 @@ def read_arrays(arrays: Mapping[str, Array], path: str, graph: Graph) -> DataFil
     outputs = [(o.name, graph.by_name[o.value].type.shape) for o in graph.outputs]
     used: set[str] = set()
     found = {side: {name: value for name, shape in tensors
-                    if (value := _tensor(arrays, name, short if len(tensors) == 1 else None, shape, used)) is not None}
+                    if (value := tensor_values(arrays, name, short if len(tensors) == 1 else None, shape, used)) is not None}
              for side, short, tensors in (("in", "x", inputs), ("out", "y", outputs))}
     missing = [name for name, _ in inputs if name not in found["in"]]
     if missing:
@@ -67,7 +72,7 @@ def read_arrays(arrays: Mapping[str, Array], path: str, graph: Graph) -> DataFil
     return DataFile({k: v for k, (v, _) in found["in"].items()}, {k: v for k, (v, _) in found["out"].items()}, floats, notes)
 
 
-def _tensor(arrays: Mapping[str, Array], name: str, short: str | None, shape: tuple[int, ...],
+def tensor_values(arrays: Mapping[str, Array], name: str, short: str | None, shape: tuple[int, ...],
             used: set[str]) -> tuple[Array, bool] | None:
     """(exact values, given as integers) of a tensor: floats as they are, mantissas as (raw, bits) objects."""
     for key in [name, *([short] if short and short != name else [])]:

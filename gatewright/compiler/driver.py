@@ -116,7 +116,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     name = identifiers([options.name or graph.name])[0]
     design = Design.single(name, kernel, *ports(graph))
     designs.verify(design)
-    return Compilation(options, part, imported, graph, design, correspondence, (*imported.notes, *notes), proof,
+    return Compilation(options, part, imported, graph, design, correspondence, (*options.notes, *imported.notes, *notes), proof,
                        fingerprint(imported.model.sha256, options))
 
 

@@ -110,7 +110,8 @@ def _imported(model: Model, options: Options) -> Inspection:
             check_size(graph)
         except UserError as error:
             problems.append(error)
-    return Inspection(str(model.path), _ports(graph), _rows(model, graph, imported.logits, problems), imported.notes, tuple(problems))
+    return Inspection(str(model.path), _ports(graph), _rows(model, graph, imported.logits, problems), (*options.notes, *imported.notes),
+                      tuple(problems))
 
 
 def _realised(graph: Graph, passes: Iterable[GraphPass]) -> tuple[Graph, list[UserError]]:

@@ -29,8 +29,8 @@ class Options:
     0..3; the result depends on nothing else.
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`. `tensor_types` puts
-    quantisers on tensors inside, by name: results of nodes, and initialisers. `calibration` says of inputs from which data their
-    types were chosen.
+    quantisers on tensors inside, by name: results of nodes, and initialisers. `data` is a file from which `calibration.calibrated` chooses
+    types of inputs that have none; `calibration` then says of them how.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
     it. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the HLS targets: how layers are written, and in how many
     cycles a layer (by its ONNX node) takes one inference.
@@ -45,6 +45,7 @@ class Options:
     input_types: Mapping[str, str] = field(default_factory=dict)
     output_types: Mapping[str, str] = field(default_factory=dict)
     tensor_types: Mapping[str, str] = field(default_factory=dict)
+    data: str = ""
     calibration: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     backend: tuple[str, ...] = DEFAULT_TARGETS
@@ -91,6 +92,11 @@ class Options:
             {k: parsed(v, f"type of output '{k}'") for k, v in self.output_types.items()},
             {k: parsed(v, f"type of tensor '{k}'") for k, v in self.tensor_types.items()})
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of them."""
+        return tuple(f"Input '{name}' has the type {self.input_types[name]}, {why}." for name, why in self.calibration.items())
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -124,7 +130,8 @@ _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "latency": (_whole, "a whole number"),
     "effort": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
-    "backend": (_texts, "a list of texts"), "softmax": (_text, "a text"), "name": (_text, "a text"), "kernel": (_text, "a text"),
+    "backend": (_texts, "a list of texts"), "data": (_text, "a text"), "softmax": (_text, "a text"),
+    "name": (_text, "a text"), "kernel": (_text, "a text"),
     "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
 
@@ -160,6 +167,8 @@ def with_config(options: Options, path: str | Path) -> Options:
                                 remedy=f"Write [{kind}.\"{name}\"] {key} = {example}")
     if "clock" in values:
         values["clock_ns"] = float(values.pop("clock"))
+    if "data" in values:
+        values["data"] = str(Path(path).parent / values["data"])
     for key in ("outputs", "backend"):
         if key in values:
             values[key] = tuple(values[key])
