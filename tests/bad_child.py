@@ -16,6 +16,7 @@ from bad_models import BAD
 from hostile_models import HOSTILE
 
 from gatewright.compiler.driver import compile_model
+from gatewright.errors import UserError
 
 MEMORY = 1 << 30
 SECONDS = 5
@@ -36,7 +37,8 @@ def main(folder: Path, names: list[str]) -> None:
             compile_model(path)
         except BaseException as raised:
             error = raised
-        result = {"name": name, "seconds": time.process_time() - start, "exception": type(error).__name__,
+        kind = "UserError" if isinstance(error, UserError) else type(error).__name__
+        result = {"name": name, "seconds": time.process_time() - start, "exception": kind,
                   "message": str(error), "remedy": getattr(error, "remedy", None),
                   "lacks": [w for w in words if w.lower() not in str(error).lower()]}
         print(json.dumps(result), flush=True)

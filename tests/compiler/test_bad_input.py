@@ -292,11 +292,6 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def one_array(path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, GOOD)
-
-
 def half_archive(path: Path) -> None:
     np.savez(path, x=np.random.RandomState(0).rand(100, 5))
     path.write_bytes(path.read_bytes()[:900])
@@ -306,7 +301,7 @@ def pickled(path: Path) -> None:
     np.savez(path, x=np.array([{"a": 1}] * 6, object))
 
 
-@pytest.mark.parametrize("write", [no_file, no_archive, empty, one_array, half_archive, pickled])
+@pytest.mark.parametrize("write", [no_file, no_archive, empty, half_archive, pickled])
 def test_data_files(write: Callable[[Path], None], made: Path, tmp_path: Path, capsys: Capture) -> None:
     write(tmp_path / "data.npz")
     refused(["verify", made, "--level", "netlist", "--data", tmp_path / "data.npz"], capsys, "data.npz")

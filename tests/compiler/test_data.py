@@ -69,6 +69,12 @@ def test_names_and_short_names(tmp_path: Path) -> None:
     assert "z" in found.warnings[0]
 
 
+def test_one_array_alone(tmp_path: Path) -> None:
+    model = imported("fixed<8,4>", tmp_path)
+    np.save(tmp_path / "data.npy", np.array([[1, 0, 1]]))
+    assert load_data(tmp_path / "data.npy", model.graph).inputs["x"].tolist() == [[1, 0, 1]]
+
+
 def test_expected_codes_are_exact() -> None:
     """A value one float beside that of a code is not it."""
     output = Output("y", "y", Meaning(exacts(0.375), exacts(0.125)))
