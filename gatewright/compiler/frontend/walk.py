@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -63,8 +63,11 @@ class Walk:
         for node in self.nodes:
             if self.softmax == CUT and node.op_type == "Softmax" and node.outputs[0] in set(self.wanted) - inside:
                 self.cut(node)
+            elif node.op_type == "Softmax" and node.outputs[0] not in self.wanted and self.only_ranked(node):
+                self.values[node.outputs[0]] = self.values[node.inputs[0]]
             else:
-                self.step(node)
+                source = self.ranked(node)
+                self.step(replace(node, inputs=(source.inputs[0],)) if source else node)
 
     def cut(self, node: Node) -> None:
         """A Softmax at the very end."""
@@ -73,6 +76,21 @@ class Walk:
         self.logits[name] = node.inputs[0]
         self.builder.notes.append(f"The final Softmax '{node.name}' is cut: output '{name}' carries the logits, "
                                   f"whose order is the same. With --softmax keep it is computed.")
+
+    def ranked(self, node: Node) -> Node | None:
+        """The Softmax of which an ArgMax or ArgMin reads the result: along its own axis, the order is that of its operand."""
+        source = next((n for n in self.nodes if n.op_type == "Softmax" and n.outputs[0] in node.inputs), None)
+        if node.op_type not in ("ArgMax", "ArgMin") or source is None or source.outputs[0] in self.types.tensors:
+            return None
+        x = self.values.get(source.inputs[0])
+        if not isinstance(x, Data):
+            return None
+        newer = self.model.opset >= 13
+        first, axis = (n.attributes.get("axis", default) % x.rank for n, default in ((source, -1 if newer else 1), (node, 0)))
+        return source if axis == first or (axis > first and not newer) else None
+
+    def only_ranked(self, node: Node) -> bool:
+        return all(self.ranked(n) for n in self.nodes if node.outputs[0] in n.inputs)
 
     def step(self, node: Node) -> None:
         """One node: adds its results to `values`. Raises UserError with the node's name."""

@@ -239,6 +239,8 @@ class Judge:
         inputs = [self._fetch(i, trace, name) if i else None for i in node.input]
         types = [trace._types.get(i) for i in node.input]
         call = Call(node, name, self._opset, self._batch, inputs, types, self._algorithms.get(node.output[0]))
+        if node.op_type in ("ArgMax", "ArgMin"):
+            call.inputs[0] = self._ordered(node, trace)
         try:
             result = known[node.op_type](call)
         except (Undecided, OverflowError, ZeroDivisionError) as error:
@@ -252,6 +254,18 @@ class Judge:
             trace._rounded[node.output[0]] = call.codes, call.before
         for output in node.output:
             self._quantise(output, trace)
+
+    def _ordered(self, node: onnx.NodeProto, trace: Trace) -> Tensor:
+        """The operand of ArgMax or ArgMin. Where a Softmax along the same axis writes it, what that reads: it has the same order,
+        and equal elements where it has."""
+        value, source = trace._value(node.input[0]), self._producer.get(node.input[0])
+        if source is None or source.op_type != "Softmax" or node.input[0] in self._quantisers:
+            return value
+        given = [next((a.i for a in n.attribute if a.name == "axis"), None) for n in (source, node)]
+        by_axis = self._opset >= 13
+        start = (given[0] if given[0] is not None else -1 if by_axis else 1) % value.rank
+        axis = (given[1] or 0) % value.rank
+        return trace._value(source.input[0]) if axis == start or (axis > start and not by_axis) else value
 
     def _quantise(self, name: str, trace: Trace) -> None:
         """Puts the user's quantiser behind the tensor, if there is one."""

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from judged import differing
+from models import Net
 from onnx import helper
-from onnx_ops import compiled, model_of, same_as_judge, same_as_onnxruntime
+from onnx_ops import compiled, model_of, random_inputs, same_as_judge, same_as_onnxruntime
 
 from gatewright.compiler.driver import Compilation
 from gatewright.errors import UserError
@@ -118,3 +120,48 @@ def test_refusals(node: onnx.NodeProto, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words) as error:
         compiled(model_of([node], {"x": (1, 4)}, ["y"], {"k": np.array([9], np.int64)}), tmp_path, input_type=FEW)
     assert error.value.node == "subject"
+
+
+SOFTMAXES = [(13, (5,), {}, {"axis": -1}), (13, (3, 4), {"axis": 2}, {"axis": -1, "keepdims": 0}), (13, (3, 4), {"axis": -2}, {"axis": 1}),
+             (11, (3, 2), {}, {"axis": 2}), (11, (4,), {}, {"axis": 1})]
+
+
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize(("opset", "shape", "inner", "outer"), SOFTMAXES, ids=str)
+def test_of_a_softmax(kind: str, opset: int, shape: tuple[int, ...], inner: dict[str, Any], outer: dict[str, Any], tmp_path: Path) -> None:
+    """Along its axis it is that of the logits: nothing else is computed."""
+    nodes = [helper.make_node("Softmax", ["x"], ["p"], **inner), helper.make_node(kind, ["p"], ["y"], **outer)]
+    c = both(nodes, shape, ["y"], {}, tmp_path, opset)
+    assert "top_k" in [op.kind for op in c.graph.ops]
+    assert len(c.graph.ops) <= 3
+    assert not c.imported.approximations
+
+
+def test_of_a_softmax_that_others_read(tmp_path: Path) -> None:
+    """Its codes tie where the logits do not; the place is that of the largest logit."""
+    net = Net(seed=2)
+    p = net.op("Softmax", "x")
+    net.quant(p, 0.25, 3, signed=False, out="codes")
+    net.op("ArgMax", p, axis=1, out="y")
+    c = same_as_judge(net.model({"x": ["N", 4]}, {"codes": ["N", 4], "y": ["N", 1]}), tmp_path, "fixed<8,2>")
+    x = np.array([[1, 2, 3, 4]])
+    values = c.graph.evaluate({"x": x})
+    found = {o.name: values[o.value] for o in c.graph.outputs}
+    assert len(set(found["codes"][0].tolist())) == 1
+    assert found["y"].item() == 3
+
+
+def test_of_a_softmax_along_another_axis(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Softmax", ["x"], ["p"], axis=2), helper.make_node("ArgMax", ["p"], ["y"], axis=1)]
+    with pytest.raises(UserError, match="no quantiser follows"):
+        compiled(model_of(nodes, {"x": (1, 3, 4)}, ["y"], {}), tmp_path, input_type=FEW)
+
+
+def test_of_a_softmax_with_a_type(tmp_path: Path) -> None:
+    """Then its codes count."""
+    nodes = [helper.make_node("Softmax", ["x"], ["p"]), helper.make_node("ArgMax", ["p"], ["y"], axis=1)]
+    types = {"p": "ufixed<2,0,TRN,SAT>"}
+    model = model_of(nodes, {"x": (1, 4)}, ["y"], {})
+    c = compiled(model, tmp_path, input_type="fixed<8,2>", tensor_types=types)
+    assert differing(c.imported, model, random_inputs(c.imported.graph)[1], types) == []
+    assert c.graph.evaluate({"x": np.array([[1, 2, 3, 4]])})[c.graph.outputs[0].value].item() == 2  # the first of the two with the largest code
