@@ -174,7 +174,7 @@ def on_ties(imported: Imported) -> levels.Stimulus | None:
 
 def reference(folder: Any, given: levels.Stimulus) -> str:
     """The judge on the file beside both Graphs, in pieces that fit the memory."""
-    step = max(2, TOGETHER // sum(op.type.size for op in folder.model_graph.ops))
+    step = max(1, TOGETHER // sum(op.type.size for op in folder.model_graph.ops))
     for at in range(0, len(given), step):
         part = levels.Stimulus({k: v[at:at + step] for k, v in given.codes.items()}, given.data and replace(
             given.data, inputs={k: v[at:at + step] for k, v in given.data.inputs.items()}))

@@ -231,7 +231,7 @@ def check_vectors(graph: Graph) -> dict[str, Codes]:
     vectors = {}
     for op in graph.input_ops:
         lo, hi = op.type.lo.reshape(-1), op.type.hi.reshape(-1)
-        corners = corner_vectors(lo, hi, limit=4)[:max(count // 5, 1)]
+        corners = corner_vectors(lo, hi, limit=4, most=max(count // 5, 1))
         codes = np.concatenate([corners, random_vectors(lo, hi, count - len(corners), seed=1)])
         vectors[op.name] = codes.reshape(-1, *op.type.shape)
     return vectors

@@ -88,7 +88,7 @@ def stimulus(project: Project, vectors: int | None, data: str | Path | None, def
     hi = np.concatenate([op.type.hi.reshape(-1) for op in graph.input_ops])
     aimed = directed(graph).vectors[:most if vectors is None else vectors // 2]
     total = len(aimed) + default if vectors is None else vectors
-    corners = corner_vectors(lo, hi)[:((vectors or default) + 3) // 4]
+    corners = corner_vectors(lo, hi, most=((vectors or default) + 3) // 4)
     parts = {"corner": corners, "random": random_vectors(lo, hi, total - len(corners) - len(aimed), seed), "directed": aimed}
     return Stimulus(split(graph, np.concatenate(list(parts.values()))), kinds={k: len(v) for k, v in parts.items()})
 
@@ -178,33 +178,68 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
     expected, failure = _specification(project, given, "reference")
     if failure:
         return failure
-    tensors = {q.tensor for q in project.quantisers.values()}
-    ours = graph.evaluate(given.codes, [*tensors, *(o.value for o in graph.outputs), *(i.name for i in graph.input_ops)])
     asked = [project.manifest["logits"].get(o.name, o.name) for o in graph.outputs]
-    trace = judge.run(feeds(project, given), asked)
-    wrong_vectors = np.zeros(len(given), bool)
-    wrong_values, first = 0, None
-    pairs: list[tuple[str, Ints, Ints]] = []
-    evaluated = {q.tensor for q in trace.quantisers}
-    for name, q in project.quantisers.items():
-        if name in evaluated:
-            pairs.append((name, trace.codes(name), q.factor * ours[q.tensor] + q.shift))
+    judged: dict[str, Ints] = {}
+    """Codes of the quantisers, in as few bytes as they take: those of a large network are most of what is remembered."""
+    trace = judge.run(feeds(project, given), asked, needed_again(project, judge),
+                      lambda name, codes: judged.update({name: small(codes)} if name in project.quantisers else {}))
     for output, name in zip(graph.outputs, asked, strict=True):
-        judged = judged_codes(trace, name, output, project.output_casts.get(output.name))
-        pairs.append((output.name, judged, ours[output.value]))
-        pairs.append((output.name, ours[output.value], expected[output.name]))
-    for name, want, got in pairs:
-        wrong = want.reshape(len(given), -1) != got.reshape(len(given), -1)
-        wrong_vectors |= wrong.any(axis=1)
-        wrong_values += int(wrong.sum())
-        if wrong.any() and first is None:
-            vector, element = (int(i) for i in np.argwhere(wrong)[0])
-            values = [_plain(w.reshape(len(given), -1)[vector, element]) for w in (want, got)]
-            first = Mismatch(vector, name, element, values[0], values[1], trace.node_of(name))
-    bad = int(wrong_vectors.sum())
+        judged[f"output {output.name}"] = judged_codes(trace, name, output, project.output_casts.get(output.name))
+    at_ports = {f"output {name}": codes for name, codes in expected.items()}
+    found = Differences(len(given))
+    readers: dict[str, list[tuple[str, int, int]]] = {}
+    for name, q in project.quantisers.items():
+        readers.setdefault(q.tensor, []).extend([(name, q.factor, q.shift)] * (name in judged))
+    for output in graph.outputs:
+        readers.setdefault(output.value, []).append((f"output {output.name}", 1, 0))
+    seen = dict.fromkeys(readers, 0)
+
+    def compare_block(tensor: str, codes: Codes) -> None:
+        at, seen[tensor] = seen[tensor], seen[tensor] + len(codes)
+        for name, factor, shift in readers[tensor]:
+            ours = factor * codes.reshape(len(codes), -1) + shift
+            found.note(name, at, judged[name].reshape(len(given), -1)[at:at + len(codes)], ours)
+            if name in at_ports:
+                found.note(name, at, ours, at_ports[name][at:at + len(codes)])
+
+    graph.walk(given.codes, list(readers), compare_block)
+    bad = int(found.vectors.sum())
     reason = f"{bad} of {len(given)} vectors differ" if bad else approximated(project, judge, trace)
-    return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, wrong_values,
-                              first_mismatch=first)
+    first = next((found.first[name] for name in judged if name in found.first), None)
+    if first is not None:
+        name = first.output.removeprefix("output ")
+        first = replace(first, output=name, node=trace.node_of(name))
+    return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, found.values, first_mismatch=first)
+
+
+def needed_again(project: Project, judge: Judge) -> set[str]:
+    """The tensors that `approximated` asks for, after the run."""
+    found = project.manifest["approximations"]
+    return {*judge.inputs, *(n for a in found.values() for n in a["readers"]), *(judge.operand(name) for name in found)} if found else set()
+
+
+def small(codes: Ints) -> Ints:
+    """The same numbers in the smallest integer type that holds them."""
+    ends = (int(codes.min(initial=0)), int(codes.max(initial=0)))
+    return codes.astype(np.result_type(*(np.min_scalar_type(end) for end in ends)))
+
+
+class Differences:
+    """Which vectors differ, in how many values, and where first, by tensor."""
+
+    def __init__(self, vectors: int) -> None:
+        self.vectors = np.zeros(vectors, bool)
+        self.values = 0
+        self.first: dict[str, Mismatch] = {}
+
+    def note(self, name: str, at: int, want: Any, got: Any) -> None:
+        """Vectors from `at` on: [vectors, elements]."""
+        wrong = want != got
+        self.vectors[at:at + len(wrong)] |= wrong.any(axis=1)
+        self.values += int(wrong.sum())
+        if wrong.any() and name not in self.first:
+            vector, element = (int(i) for i in np.argwhere(wrong)[0])
+            self.first[name] = Mismatch(at + vector, name, element, _plain(want[vector, element]), _plain(got[vector, element]))
 
 
 def approximated(project: Project, judge: Judge, trace: Trace) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,23 +27,30 @@ class TypedPort(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-def corner_vectors(lo: Ints, hi: Ints, limit: int = 256) -> Ints:
+def corner_vectors(lo: Ints, hi: Ints, limit: int = 256, most: int | None = None) -> Ints:
     """The edges of a range: all minimum, all maximum, all zero, alternating, and one-hot maximum and minimum.
 
     `lo`, `hi` int64[elements] are the inclusive bounds. Zero means the value of the range that is nearest to it. Where
     there are more than `limit // 2` elements, that many of them, evenly spaced, are hot. Result: int64[k, elements], no
-    vector twice.
+    vector twice; only the first `most` are made.
     """
     zero = np.clip(np.zeros_like(lo), lo, hi)
-    even = np.arange(lo.size) % 2 == 0
-    common = [lo, hi, zero, np.where(even, lo, hi), np.where(even, hi, lo)]
-    hot = np.unique(np.linspace(0, lo.size - 1, min(lo.size, limit // 2)).astype(np.int64))
-    one_hot = [np.tile(zero, (hot.size, 1)) for _ in range(2)]
-    for vectors, extreme in zip(one_hot, (hi, lo), strict=True):
-        vectors[np.arange(hot.size), hot] = extreme[hot]
-    vectors = np.concatenate([np.stack(common), *one_hot])
-    first = {v.tobytes(): k for k, v in reversed(list(enumerate(vectors)))}
-    return vectors[sorted(first.values())]
+
+    def every() -> Iterator[Ints]:
+        even = np.arange(lo.size) % 2 == 0
+        yield from (lo, hi, zero, np.where(even, lo, hi), np.where(even, hi, lo))
+        for extreme in (hi, lo):
+            for k in np.unique(np.linspace(0, lo.size - 1, min(lo.size, limit // 2)).astype(np.int64)):
+                vector = zero.copy()
+                vector[k] = extreme[k]
+                yield vector
+
+    found: dict[bytes, Ints] = {}
+    for vector in every():
+        if len(found) == most:
+            break
+        found.setdefault(hashlib.sha256(vector.tobytes()).digest(), vector)
+    return np.array(list(found.values()), np.int64).reshape(-1, lo.size)
 
 
 def random_vectors(lo: Ints, hi: Ints, n: int, seed: int) -> Ints:
@@ -55,7 +63,7 @@ def stimulus(ports: Sequence[TypedPort], n: int, seed: int) -> dict[str, Ints]:
     sizes = [math.prod(port.shape) for port in ports]
     lo = np.repeat(np.array([port.type.lo for port in ports], np.int64), sizes)
     hi = np.repeat(np.array([port.type.hi for port in ports], np.int64), sizes)
-    corners = corner_vectors(lo, hi)[:(n + 1) // 2]
+    corners = corner_vectors(lo, hi, most=(n + 1) // 2)
     vectors = np.concatenate([corners, random_vectors(lo, hi, n - len(corners), seed)])
     ends = np.cumsum(sizes)
     return {port.name: vectors[:, end - size:end] for port, size, end in zip(ports, sizes, ends, strict=True)}

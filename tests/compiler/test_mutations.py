@@ -163,7 +163,7 @@ def test_a_mutation_is_detected_and_named(name: str, kind: str, tmp_path: Path, 
     path.write_bytes(model.SerializeToString())
     project = write(compile_model(path, Options(input_type=input_type)), tmp_path / "out")
     assert verify.verify(project, "reference", VECTORS).status == "passed"
-    monkeypatch.setattr(verify, "Judge", lambda _, algorithms: Judge(mutant, algorithms))
+    monkeypatch.setattr(verify, "Judge", lambda _, *rest: Judge(mutant, *rest))
     result = verify.verify(project, "reference", VECTORS)
     assert result.status == "failed"
     assert result.first_mismatch is not None

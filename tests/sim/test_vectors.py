@@ -31,6 +31,12 @@ def test_corners_are_bounded_in_number_and_reach_both_ends():
     assert (vectors[5:37].argmax(axis=1) == np.linspace(0, 4999, 32).astype(int)).all()
 
 
+@pytest.mark.parametrize("most", [0, 1, 4, 9, 1000])
+def test_the_first_corners(most):
+    lo, hi = ints(-4, 0, 2, -1), ints(3, 7, 5, 0)
+    assert corner_vectors(lo, hi, most=most).tolist() == corner_vectors(lo, hi)[:most].tolist()
+
+
 def test_random_codes_reach_the_whole_range_exactly():
     lo, hi = ints(-(1 << 61), -1, 5, 0), ints((1 << 61) - 1, 1, 5, (1 << 62) - 1)
     vectors = random_vectors(lo, hi, 4000, seed=3)

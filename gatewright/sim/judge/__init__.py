@@ -7,7 +7,7 @@ happens only where the model says so: in quantisers. `numbers` are exact numbers
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ from gatewright.sim.judge.tensor import Tensor
 __all__ = ["Irrational", "Judge", "Number", "Quantiser", "Real", "Surd", "Trace", "Undecided"]
 
 Array = NDArray[Any]
+See = Callable[[str, NDArray[np.int64]], None]
+"""Receives a quantiser's tensor and its codes."""
 
 
 class Quantiser(NamedTuple):
@@ -167,13 +169,14 @@ class Judge:
         self._names = _names(graph)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None,
-            keep: Collection[str] | None = None) -> Trace:
+            keep: Collection[str] | None = None, see: See | None = None) -> Trace:
         """Evaluate what the outputs need (default: the graph's outputs; for a final Softmax its logits).
 
         `feeds` are arrays of floats or integers, taken as exact values, or of objects that Fraction accepts; axis 0
         counts the samples and stands for the model's batch axis (or precedes the whole shape of the tensor). They are
         named like inputs of the model or like any other tensor, which is then not evaluated. `keep`, where it is given,
-        names the tensors that the trace has to remember besides the outputs: large networks need much memory for all.
+        names the tensors that the trace has to remember besides the outputs: large networks need much memory for all. `see` is
+        shown the codes of every quantiser of data as they come, which need not be remembered then.
         Raises UserError, naming the node, for what cannot be evaluated.
         """
         unknown = set(feeds) - set(self._producer) - set(self._declared) - set(self._initializers)
@@ -183,7 +186,11 @@ class Judge:
         if outputs is None:
             outputs = [self._logits(o.name) for o in self._model.graph.output]
         given = {name: self._feed(name, np.asarray(array)) for name, array in feeds.items()}
-        return self._run(given, self._types, outputs, keep)
+        return self._run(given, self._types, outputs, keep, see)
+
+    def operand(self, name: str) -> str:
+        """The first operand of the node that writes a tensor."""
+        return str(self._producer[name].input[0])
 
     def real(self, trace: Trace, name: str, outputs: Sequence[str]) -> Trace:
         """The outputs evaluated again from what `trace` knows, with the real function in place of the algorithm of `name`."""
@@ -192,7 +199,7 @@ class Judge:
         return Judge(self._model, others, self._quantisers)._run({k: trace._value(k) for k in known}, trace._types, outputs, None)
 
     def _run(self, given: Mapping[str, Tensor], types: Mapping[str, int | None], outputs: Sequence[str],
-             keep: Collection[str] | None) -> Trace:
+             keep: Collection[str] | None, see: See | None = None) -> Trace:
         counts = {name: value.shape[0] for name, value in given.items()}
         if len(set(counts.values())) > 1:
             raise UserError(f"the numbers of samples differ: {counts}")
@@ -204,6 +211,12 @@ class Judge:
         last = {name: number for number, node in enumerate(nodes) for name in node.input}
         for number, node in enumerate(nodes):
             self._evaluate(node, trace)
+            for name in set(node.output) & trace._rounded.keys() if see else ():
+                assert see is not None
+                if not trace._rounded[name][1].constant:
+                    see(name, trace.codes(name))
+                if keep is not None and name not in keep:
+                    del trace._rounded[name]
             if keep is not None:
                 done = [n for n in (*node.input, *node.output) if last.get(n, number) <= number]
                 trace._forget({n for n in done if n not in keep and n not in outputs})
