@@ -32,6 +32,8 @@ from gatewright.ir.ops.function import SATURATE, WRAP
 from gatewright.ir.ops.region import exact_ends
 from gatewright.ir.uniform import compact
 
+FACTOR_BITS = MAX_WIDTH - 20
+"""Sums of tensors with wider integer factors are computed in two halves."""
 SMALL_TABLE = 1 << 6
 """A function of so few codes is one look-up table a bit."""
 
@@ -119,13 +121,16 @@ class Realiser:
         return self.ops[-1]
 
     def too_wide(self, e: ex.Expr) -> bool:
-        """Whether e is a sum of integer tensors that has an exact unit, but no code in it."""
+        """Whether e is a sum of integer tensors that has an exact unit, but no code in it, or wide factors."""
         if not isinstance(e, ex.Affine) or len(e.terms) < 2 or not all(ex.is_integer(x) for x, _ in e.terms):
             return False
         unit = ex.units([s for _, s in e.terms])
         if any(u is None or u == 0 for u in unit.reshape(-1)):
             return False
-        inner = ex.affine(ex.add([(x, over(s, unit)) for x, s in e.terms]))
+        factors = [over(s, unit) for _, s in e.terms]
+        if max(abs(v) for k in factors for v in k.reshape(-1)) >= 1 << FACTOR_BITS:
+            return True
+        inner = ex.affine(ex.add([(x, k) for (x, _), k in zip(e.terms, factors, strict=True)]))
         return any(abs(v) >= 1 << MAX_WIDTH - 1 for b in ex.bounds(inner, self.ranges) for v in b.reshape(-1))
 
     def quotient(self, e: ex.Expr) -> Op | None:
@@ -292,7 +297,7 @@ class Realiser:
             raise self.no_unit()
         scales = tuple(as_integers(over(s, step)) for _, s in parts)
         widest = max(int(abs(v)).bit_length() for s in scales for v in s.reshape(-1))
-        if widest > MAX_WIDTH - 20:
+        if widest > FACTOR_BITS:
             raise UserError(f"it adds tensors whose scales need a common unit with {widest}-bit factors",
                             node=self.region.node, remedy="Use power-of-two scales, or equal scales, on both branches")
         total = self.emit(Combine, [p for p, _ in parts], scales=tuple(self.small(s) for s in scales),
