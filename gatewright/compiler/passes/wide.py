@@ -59,7 +59,8 @@ class WideSum:
         split = max(int(max(abs(low).max(), abs(high).max())).bit_length() - MAX_WIDTH + 2 * SPARE, 0)
         if not split < cut < MAX_WIDTH or int(((high >> cut) - (low >> cut)).max()) >= MAX_BLOCKS:
             widest = max(int(np.max(abs(k))) for k in factors).bit_length()
-            raise UserError(f"it adds tensors whose scales need a common unit with {widest}-bit factors", node=self.node, remedy="Use power-of-two scales, or equal scales, on both branches")
+            raise UserError(f"it adds tensors whose scales need a common unit with {widest}-bit factors", node=self.node,
+                            remedy="Use power-of-two scales, or equal scales, on both branches")
         block, rest = halves(emit, self.parts, factors, split, cut)
         return self.result(emit, block, rest, stairs, cut)
 
