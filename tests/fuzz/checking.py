@@ -31,6 +31,7 @@ REFUSALS = (
     r"is a constant$", r"does not depend on the model's inputs", r"lies in the padding only", r"would overflow: its operand reaches",
     r"bits, more than", r"too wide for exact arithmetic",
     r"joins non-linear functions of several tensors", r"no position fits", r"have no quantiser \(or one with an unusual scale\)",
+    r"the model is not quantised",
 )
 """What gatewright may say of a legal model: what docs/exactness.md, "What is refused", has. Everything else is a defect."""
 
