@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from gatewright.backends import emulator, hls, verilog
+from gatewright.backends import emulator, hls, hls4ml, verilog
 from gatewright.ir.design import Design
 from gatewright.ir.graph import Graph
 
@@ -21,5 +21,6 @@ TARGETS: Mapping[str, Target] = {
     "emulator": emulator.emit,
     "hls": partial(hls.emit, hls.AP),
     "hls-ac": partial(hls.emit, hls.AC),
+    "hls4ml": hls4ml.emit,
 }
 DEFAULT_TARGETS = ("verilog",)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gatewright import __version__
-from gatewright.backends import emulator, hls, verilog
+from gatewright.backends import emulator, hls, hls4ml, verilog
 from gatewright.backends.part import Part, load_part
 from gatewright.backends.targets import TARGETS
 from gatewright.compiler.driver import Compilation
@@ -55,7 +55,7 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     if "verilog" in c.options.backend:
         sources = verilog.sources(c.design.name, texts)
         texts |= _testbench(c, sources)
-    for name in set(c.options.backend) & set(hls.DIALECTS):
+    for name in set(c.options.backend) & {*hls.DIALECTS, hls4ml.FOLDER}:
         vectors = _vectors(c)
         texts |= {f"{name}/{file}": text for file, text in csim.vector_files(c.design, vectors, c.design.evaluate(vectors)).items()}
     texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c, sources),
@@ -303,6 +303,12 @@ class Project:
         """The C++ of an HLS target in the folder. Raises ToolMissing where it was not asked for."""
         self.require(target)
         return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.design, self.graph, self._header())
+
+    @property
+    def hls4ml(self) -> Path:
+        """The folder of the hls4ml project. Raises ToolMissing where it was not asked for."""
+        self.require(hls4ml.FOLDER)
+        return self.design_folder / hls4ml.FOLDER
 
     def results(self, kind: str) -> list[dict[str, Any]]:
         """What `DIR/results/` holds of a kind, "verify", "synth" or "vendor", in the order of the file names."""
