@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gatewright.backends import hls
+from gatewright.backends import finn, hls
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
 from gatewright.compiler.arithmetic.sharing import EFFORTS
@@ -29,7 +29,7 @@ class Options:
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
-    it. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the HLS targets: how layers are written, and in how many
+    it. `kernel` (of `hls.KERNELS`) says how the HLS targets write layers; `reuse` and `layer_reuse`, for them and FINN, in how many
     cycles a layer (by its ONNX node) takes one inference.
     """
 
@@ -66,9 +66,9 @@ class Options:
             raise UserError(f"there is no kernel '{self.kernel}'", remedy=f"Choose from {', '.join(hls.KERNELS)}")
         if min([self.reuse, *self.layer_reuse.values()]) < 1:
             raise UserError("a reuse factor below 1", remedy="Give a whole number of cycles per inference, for example 4")
-        special = self.kernel != hls.KERNELS[0] or self.reuse > 1 or self.layer_reuse
-        if special and not set(self.backend) & set(hls.DIALECTS):
-            raise UserError("a kernel or a reuse factor is chosen, which only HLS targets have",
+        kernel = self.kernel != hls.KERNELS[0]
+        if (kernel or self.reuse > 1 or self.layer_reuse) and not set(self.backend) & {*hls.DIALECTS, *(() if kernel else (finn.FOLDER,))}:
+            raise UserError("a kernel or a reuse factor is chosen, which only HLS targets have (and FINN the latter)",
                             remedy=f"Choose one too: --backend {','.join((*self.backend, 'hls'))}")
 
     def types(self) -> Types:

@@ -13,7 +13,8 @@ from typing import Any
 
 import jinja2
 
-from gatewright.backends.hls4ml.layers import Constant, Layer, Model, make_model
+from gatewright.backends.hls4ml.layers import make_model
+from gatewright.backends.hls4ml.model import Constant, Layer, Model
 from gatewright.errors import UserError
 from gatewright.ir.design import Design, Port
 from gatewright.ir.graph import Graph

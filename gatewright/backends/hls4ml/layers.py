@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from gatewright.backends.hls4ml.model import Constant, Layer, Model, Tensor, Type
 from gatewright.backends.identifiers import identifiers
 from gatewright.errors import UserError
 from gatewright.ir.fixed import MAX_WIDTH, ROUNDING, Fixed, Ints, bits_for
@@ -51,80 +52,6 @@ MOST_STEPS = 16
 MOST_WEIGHTS = 1 << 18
 """Of a layer that selects or adds elements as a product with a matrix."""
 MODES = {ours: theirs for theirs, ours in ROUNDING.items()}
-
-
-@dataclass(frozen=True)
-class Type:
-    """The integers lo..hi times 2**-frac, and how hls4ml makes them of other numbers (modes of `ap_fixed`)."""
-
-    lo: int
-    hi: int
-    frac: int
-    rounding: str = "TRN"
-    overflow: str = "WRAP"
-
-    @property
-    def width(self) -> int:
-        return bits_for(self.lo, self.hi)
-
-    def __str__(self) -> str:
-        modes = "" if (self.rounding, self.overflow) == ("TRN", "WRAP") else f",{self.rounding},{self.overflow}"
-        return f"{'' if self.lo < 0 else 'u'}fixed<{self.width},{self.width - self.frac}{modes}>"
-
-
-@dataclass(frozen=True)
-class Constant:
-    """codes * 2**-frac."""
-
-    codes: Ints
-    frac: int
-
-    @property
-    def type(self) -> Type:
-        return Type(int(self.codes.min(initial=0)), int(self.codes.max(initial=0)), self.frac)
-
-    def reduced(self) -> Constant:
-        """The same values with the fewest bits behind the point."""
-        bits = int(np.bitwise_or.reduce(self.codes.reshape(-1), initial=0))
-        zeros = (bits & -bits).bit_length() - 1 if bits else 0
-        return Constant(self.codes >> zeros, self.frac - zeros if bits else 0)
-
-
-@dataclass
-class Layer:
-    """One of hls4ml's layers; `attributes`, `constants` and `precision` by hls4ml's names."""
-
-    name: str
-    class_name: str
-    node: str
-    inputs: list[str]
-    attributes: dict[str, Any]
-    constants: dict[str, Constant]
-    precision: dict[str, Type]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """What a layer gives: the Graph's codes times 2**-type.frac, of the Graph's `shape`. `last`: hls4ml's own order, channels
-    last, where the Graph has them first."""
-
-    layer: str
-    type: Type
-    shape: tuple[int, ...]
-    last: bool = False
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass
-class Model:
-    """The layers in order, and the tensors at the ports by the Graph's names."""
-
-    layers: list[Layer] = field(default_factory=list)
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
 def make_model(graph: Graph, ports: Mapping[str, str]) -> Model:
@@ -296,9 +223,9 @@ class _Maker:
         mul, add, shift, rounding = op.mul, op.add, op.shift, op.rounding
         if rounding == "CEIL":
             add, rounding = add + (1 << shift) - 1, "FLOOR"
-        if rounding not in MODES:
-            raise UserError(f"it rounds by {rounding}, which no mode of ap_fixed does", node=op.node,
-                            remedy="Choose another rounding mode in the model, or the target hls")
+        lengths = set(np.asarray(op.hi - op.lo).reshape(-1).tolist())
+        if rounding not in MODES or (op.overflow == WRAP and len(lengths) > 1):
+            return self.requant_table(op, x)
         operand = self.graph.by_name[op.inputs[0]].type
         ends = [round_shift(np.asarray(op.mul * end + op.add), op.shift, op.rounding) for end in (operand.lo, operand.hi)]
         lo, hi = np.broadcast_to(np.minimum(*ends), shape), np.broadcast_to(np.maximum(*ends), shape)
@@ -315,15 +242,28 @@ class _Maker:
             return replace(x, type=result)
         return self.affine(x, mul, add, shift, result, shape, op.node)
 
+    def requant_table(self, op: Requant, x: Tensor) -> Tensor:
+        """A rounding, or ranges, that no conversion of `ap_fixed` has."""
+        own = np.broadcast_shapes(*(v.shape for v in (op.mul, op.add, op.shift, op.lo, op.hi)))
+        rows = np.stack([np.broadcast_to(v, own) for v in (op.mul, op.add, op.shift, op.lo, op.hi)], axis=-1)
+        if lookup_bits(x, rows) > MOST_TABLE_BITS:
+            what = f"it rounds by {op.rounding}" if op.rounding not in MODES else "its elements wrap in ranges of different lengths"
+            raise UserError(f"{what}, which no conversion of ap_fixed does, and its operand is too wide for a table", node=op.node,
+                            remedy="Choose another quantiser in the model, or the target hls")
+
+        def function(row: Ints, codes: Ints) -> Ints:
+            mul, add, shift, lo, hi = row
+            v = round_shift(codes * mul + add, np.full_like(codes, shift), op.rounding)
+            return (v - lo & hi - lo) + lo if op.overflow == WRAP else np.clip(v, lo, hi)
+
+        return self.lookup(op, x, rows, function)
+
     def limited(self, op: Requant, x: Tensor) -> Tensor:
         """Limits that are not those of a type: the distance to each end as an unsigned number, which ends at zero."""
         lo, hi, frac, node = op.lo, op.hi, op.type.frac, op.node
         t = op.type.common
         if op.overflow == WRAP:
-            inside = Type(0, int((hi - lo).max()), frac)
-            if (hi - lo != inside.hi).any():
-                raise UserError("its elements wrap in ranges of different lengths", node=node, remedy="Choose the target hls")
-            x = self.affine(x, 1, -lo, 0, inside, x.shape, node)
+            x = self.affine(x, 1, -lo, 0, Type(0, int((hi - lo).max()), frac), x.shape, node)
             return self.affine(x, 1, lo, 0, Type(t.lo, t.hi, frac), x.shape, node)
         above = Type(0, max(int((x.type.hi - lo).max()), 0), frac, overflow="SAT")
         x = self.affine(x, 1, -lo, 0, above, x.shape, node)
