@@ -344,6 +344,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--effort", type=int, metavar="0..3", help="how long to search for smaller logic (default: 1)")
     p.add_argument("--input-type", action="append", default=[], metavar="[NAME=]T", help="for example fixed<16,6>")
     p.add_argument("--output-type", action="append", default=[], metavar="[NAME=]T", help="for outputs without a quantiser")
+    p.add_argument("--hls4ml", metavar="FILE.yml", help="precisions of a float model, as hls4ml's configuration gives them")
     p.add_argument("--outputs", metavar="NAMES", help="tensors to compute, separated by commas (default: the model's outputs)")
     p.add_argument("--backend", metavar="NAMES", help="what to generate, separated by commas (default: verilog)")
     p.add_argument("--softmax", choices=("cut", "keep"), help="a Softmax at the very end: leave it away (default) or compute it")
@@ -354,19 +355,19 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
 
 def _no_options(o: argparse.Namespace) -> None:
     """A folder has its options; others would be ignored, so they are refused."""
-    single = (o.config, o.part, o.clock, o.latency, o.effort, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
+    single = (o.config, o.part, o.clock, o.latency, o.effort, o.hls4ml, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
     if o.input_type or o.output_type or any(v is not None for v in single):
         raise UserError(f"'{o.model}' is compiled already, with options of its own",
                         remedy="Leave the options away, or give the model file instead of the folder")
 
 
 def _options(o: argparse.Namespace) -> Any:
-    from gatewright.compiler.options import Options, with_config, with_type_arguments
+    from gatewright.compiler.options import Options, hls4ml_configuration, with_config, with_type_arguments
 
     options = Options() if o.config is None else with_config(Options(), o.config)
     options = with_type_arguments(options, o.input_type, o.output_type)
     given = {"part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort, "softmax": o.softmax, "name": o.name,
-             "kernel": o.kernel, "reuse": o.reuse,
+             "kernel": o.kernel, "reuse": o.reuse, "hls4ml": o.hls4ml and hls4ml_configuration(o.hls4ml),
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
     return replace(options, **{k: v for k, v in given.items() if v is not None})

@@ -14,7 +14,7 @@ from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
 from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.frontend.importer import CUT, KEEP, Types
-from gatewright.errors import UserError
+from gatewright.errors import ToolMissing, UserError
 from gatewright.ir.fixed import Cast
 
 SOFTMAX = (CUT, KEEP)
@@ -30,7 +30,8 @@ class Options:
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
     it. `kernel` (of `hls.KERNELS`) says how the HLS targets write layers; `reuse` and `layer_reuse`, for them and FINN, in how many
-    cycles a layer (by its ONNX node) takes one inference.
+    cycles a layer (by its ONNX node) takes one inference. `hls4ml`: hls4ml's configuration, whose precisions a float model gets;
+    empty: none.
     """
 
     part: str = DEFAULT_PART
@@ -48,6 +49,7 @@ class Options:
     kernel: str = hls.KERNELS[0]
     reuse: int = 1
     layer_reuse: Mapping[str, int] = field(default_factory=dict)
+    hls4ml: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises UserError on values that no model can have."""
@@ -117,7 +119,8 @@ _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "latency": (_whole, "a whole number"),
     "effort": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
-    "backend": (_texts, "a list of texts"), "softmax": (_text, "a text"), "name": (_text, "a text"), "kernel": (_text, "a text"),
+    "backend": (_texts, "a list of texts"), "hls4ml": (_text, "a text"),
+    "softmax": (_text, "a text"), "name": (_text, "a text"), "kernel": (_text, "a text"),
     "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
 
@@ -152,11 +155,30 @@ def with_config(options: Options, path: str | Path) -> Options:
                                 remedy=f"Write [{kind}.\"{name}\"] {key} = {example}")
     if "clock" in values:
         values["clock_ns"] = float(values.pop("clock"))
+    if "hls4ml" in values:
+        values["hls4ml"] = hls4ml_configuration(Path(path).parent / values["hls4ml"])
     for key in ("outputs", "backend"):
         if key in values:
             values[key] = tuple(values[key])
     named = {kind: {k: v[key] for k, v in tables[kind].items()} for kind, (key, _, _) in _TABLES.items()}
     return replace(options, **values, input_types=named["input"], output_types=named["output"], layer_reuse=named["layer"])
+
+
+def hls4ml_configuration(path: str | Path) -> dict[str, Any]:
+    """What hls4ml's configuration file says (YAML, of which JSON is a part). Raises UserError, ToolMissing without PyYAML."""
+    try:
+        import yaml
+    except ImportError:
+        raise ToolMissing("hls4ml's configuration is YAML, which PyYAML reads", remedy="pip install pyyaml") from None
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read hls4ml's configuration '{path}': {error.strerror}", remedy="Give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"hls4ml's configuration '{path}' is not YAML: {error}", remedy="Mend the file") from None
+    if not isinstance(values, dict) or not values:
+        raise UserError(f"hls4ml's configuration '{path}' is no table", remedy="Give a file as hls4ml writes it")
+    return values
 
 
 def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str]) -> Options:
