@@ -33,8 +33,6 @@ LAYERS = {"MatMul": "Dense", "Gemm": "Dense", "Conv": "Conv", "Relu": "Activatio
           "MaxPool": "MaxPooling", "Concat": "Concatenate", "Softmax": "Softmax"}
 """ONNX operators by the beginning of hls4ml's names of layer types."""
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout")
-EXACT_BITS = 24
-"""Of a constant's codes: float32 holds them."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +251,7 @@ class _Writer:
         weight, bias, output = self.parameters(n, name)
         types = {v: self.known(n, v) or cast_of(self.configuration.model["default"], "Model") for v in ("weight", "bias")}
         accum, result = self.known(n, "accum"), self.known(n, "result")
-        frac = self.values[n.input[0]].frac + types["weight"].type.frac
+        frac = exact = self.values[n.input[0]].frac + types["weight"].type.frac
         if accum and accum.overflow != "WRAP":
             raise UserError(f"its accumulator {accum} saturates, so that the result depends on the order of the additions", node=name,
                             remedy="Give accum a type that wraps (the default), or auto")
@@ -272,7 +270,22 @@ class _Writer:
         linear = next((p for p in self.entries(n) if f"{p}_linear" in self.configuration.names), None)
         last = self.cast(name, "Activation", [f"{linear}_linear"], "result") if linear else None
         self.op("Add", [inner, self.constant(f"{name}_bias", shape)], output)
-        self.finish(output, Value(max(frac, accum.type.frac if accum else types["bias"].type.frac)), [accum, result, last])
+        whole = n.op_type == "MatMul" or not any(a.name == "transB" and a.i for a in n.attribute)
+        columns = w.reshape(len(w), -1).T if n.op_type == "Conv" or not whole else w
+        sums = Value(max(frac, accum.type.frac if accum else types["bias"].type.frac))
+        if not (accum and accum.type.frac < exact):
+            sums = self.reach(self.values[n.input[0]], columns, b, sums.frac)
+        self.finish(output, sums, [accum, result, last])
+
+    @staticmethod
+    def reach(x: Value, weight: Array, bias: Array, frac: int) -> Value:
+        """Sums of products, [in, out], within what the operand's range gives; padding may count 0."""
+        if x.lo is None or x.hi is None:
+            return Value(frac)
+        w, b = (np.asarray(np.frompyfunc(Fraction, 1, 1)(v.astype(np.float64)), object) for v in (weight, bias))
+        up, down = np.maximum(w, 0).sum(axis=0), np.minimum(w, 0).sum(axis=0)
+        low, high = min(x.lo, Fraction(0)), max(x.hi, Fraction(0))
+        return Value(frac, min(up * low + down * high + b), max(up * high + down * low + b))
 
     def parameters(self, n: Any, name: str) -> tuple[Array, Array, str]:
         """Weights, bias and the tensor that carries the layer's result, which is that of an addition of constants behind it."""
@@ -304,7 +317,7 @@ class _Writer:
             weight = weight.T
         x, grid = f"{output}_column", 2.0**accum.type.frac
         self.op("Reshape", [n.input[0], self.constant(f"{name}_column", np.array([0, len(weight), 1], np.int64))], x)
-        self.op("Mul", [x, self.constant(f"{name}_weight", np.asarray(weight * grid, np.float32))], f"{output}_products")
+        self.op("Mul", [x, self.constant(f"{name}_weight", float32(weight * grid, "weights", name))], f"{output}_products")
         self.rounded(f"{output}_products", f"{output}_rounded", str(accum.rounding))
         if self.opset >= 13:
             axes = [self.constant(f"{name}_axes", np.array([1], np.int64))]
@@ -326,7 +339,7 @@ class _Writer:
     def scalar(self, value: float) -> str:
         """A number as a constant, once."""
         name = f"hls4ml_{value!r}"
-        self.added[name] = np.array(value, np.float32)
+        self.added[name] = float32(np.array(value), "the limits of a type")
         return name
 
     def converted(self, value: str, output: str, cast: Cast, frac: int) -> None:
@@ -367,12 +380,17 @@ class _Writer:
 def constant(values: Array, cast: Cast, node: str) -> Array:
     """Constants as numbers of a type, exactly, as float32. Raises UserError where float32 does not hold them."""
     t = cast.type
-    if t.width > EXACT_BITS:
-        raise UserError(f"constants of the type {cast} need more than float32's {EXACT_BITS} bits", node=node,
-                        remedy="Give a narrower type")
     unique, place = np.unique(values.astype(np.float64), return_inverse=True)
     codes = [limited(ROUND_NUMBER[ROUNDING[str(cast.rounding)]](Fraction(v) * Fraction(2)**t.frac), cast) for v in unique.tolist()]
-    return np.asarray(np.array(codes, np.float64)[place].reshape(values.shape) * 2.0**-t.frac, np.float32)
+    return float32(np.array(codes, np.float64)[place].reshape(values.shape) * 2.0**-t.frac, f"constants of the type {cast}", node)
+
+
+def float32(values: Array, what: str, node: str | None = None) -> Array:
+    """The same numbers as float32. Raises UserError where it does not hold them."""
+    single = np.asarray(values, np.float32)
+    if (single != values).any():
+        raise UserError(f"{what} need more bits than float32 has", node=node, remedy="Give a narrower type")
+    return single
 
 
 def limited(code: int, cast: Cast) -> int:
