@@ -300,9 +300,9 @@ def parser() -> argparse.ArgumentParser:
     _compile_arguments(c)
     v = command("verify", cmd_verify, "compare every output bit with the model")
     v.add_argument("folder", metavar="DIR")
-    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "emulator", "rtl", "cocotb", "csim", "all"),
+    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "emulator", "rtl", "cocotb", "csim", "hls4ml", "finn", "all"),
                    help="reference: the ONNX file by an independent evaluator; netlist; emulator: the C++ that run uses; "
-                   "rtl: Verilator (default); cocotb; csim: the HLS C++")
+                   "rtl: Verilator (default); cocotb; csim: the HLS C++; hls4ml, finn: the projects for them")
     given = v.add_mutually_exclusive_group()
     given.add_argument("--vectors", type=_count, metavar="N", help="corners and random codes over the whole input types")
     given.add_argument("--data", metavar="X.npz", help="your inputs, and expected outputs if the file has them")
