@@ -148,8 +148,8 @@ class _Writer:
 
     def write(self) -> Applied:
         graph, input_types = self.source.graph, {}
-        if self.opset < 11:
-            raise UserError(f"the model has opset {self.opset}; hls4ml's casts are written for 11 and above", remedy="Export it again")
+        if self.opset < 7:
+            raise UserError(f"the model has opset {self.opset}; hls4ml's casts are written for 7 and above", remedy="Export it again")
         for info in graph.input:
             if info.name not in self.constants:
                 cast = self.cast(info.name, "Input", [info.name], "result") or cast_of(self.configuration.model["default"], "Model")
@@ -213,6 +213,9 @@ class _Writer:
         elif n.op_type == "Softmax" and n.output[0] in self.outputs and n.output[0] not in self.readers:
             self.known(n, "result")
             self.nodes.append(n)
+        elif "Quant" in n.op_type:
+            raise UserError("the model has quantisers of its own, whose precisions hls4ml takes", node=name,
+                            remedy="Leave --hls4ml away, or give the float model")
         else:
             raise UserError(f"the precision that hls4ml gives {n.op_type} is not taken over", node=name,
                             remedy="Choose outputs before it with --outputs, fold it into the layer before, or quantise it in the model")
@@ -263,15 +266,15 @@ class _Writer:
             self.truncated(n, name, w, accum, inner)
             frac = accum.type.frac
         else:
-            own = helper.make_node(n.op_type, [n.input[0], self.constant(f"{name}_weight", w)], [inner], name=n.name)
-            own.attribute.extend(n.attribute)
+            op_type = "Conv" if n.op_type == "Conv" else "MatMul"
+            own = helper.make_node(op_type, [n.input[0], self.constant(f"{name}_weight", w)], [inner], name=n.name)
+            own.attribute.extend(n.attribute if op_type == "Conv" else [])
             self.nodes.append(own)
         shape = b.reshape(-1, *(1,) * (w.ndim - 2)) if n.op_type == "Conv" else b
         linear = next((p for p in self.entries(n) if f"{p}_linear" in self.configuration.names), None)
         last = self.cast(name, "Activation", [f"{linear}_linear"], "result") if linear else None
         self.op("Add", [inner, self.constant(f"{name}_bias", shape)], output)
-        whole = n.op_type == "MatMul" or not any(a.name == "transB" and a.i for a in n.attribute)
-        columns = w.reshape(len(w), -1).T if n.op_type == "Conv" or not whole else w
+        columns = w.reshape(len(w), -1).T if n.op_type == "Conv" else w
         sums = Value(max(frac, accum.type.frac if accum else types["bias"].type.frac))
         if not (accum and accum.type.frac < exact):
             sums = self.reach(self.values[n.input[0]], columns, b, sums.frac)
@@ -288,7 +291,8 @@ class _Writer:
         return Value(frac, min(up * low + down * high + b), max(up * high + down * low + b))
 
     def parameters(self, n: Any, name: str) -> tuple[Array, Array, str]:
-        """Weights, bias and the tensor that carries the layer's result, which is that of an addition of constants behind it."""
+        """Weights, [in, out] of a dense layer; bias; and the tensor that carries the layer's result, which is that of an addition of
+        constants behind it."""
         a = {x.name: helper.get_attribute_value(x) for x in n.attribute}
         if n.input[0] in self.constants or n.input[1] not in self.constants:
             raise UserError(f"{n.op_type} without constant weights on the right is not taken over", node=name,
@@ -296,7 +300,8 @@ class _Writer:
         if n.op_type == "Gemm" and (a.get("transA") or a.get("alpha", 1) != 1 or a.get("beta", 1) != 1):
             raise UserError("Gemm with transA, alpha or beta is not taken over", node=name, remedy="Export a plain dense layer")
         weight, output = self.constants[n.input[1]], n.output[0]
-        outputs = weight.shape[0] if n.op_type == "Conv" or a.get("transB") else weight.shape[-1]
+        weight = weight.T if a.get("transB") else weight
+        outputs = weight.shape[0] if n.op_type == "Conv" else weight.shape[-1]
         bias = self.constants.get(n.input[2]) if len(n.input) > 2 else None
         readers = self.readers.get(output, [])
         if bias is None and len(readers) == 1 and readers[0].op_type == "Add" and output not in self.outputs:
@@ -313,8 +318,6 @@ class _Writer:
         if n.op_type == "Conv" or weight.ndim != 2:
             raise UserError(f"its accumulator {accum} is too coarse for its products, so that hls4ml rounds each of them, which is not "
                             f"taken over for {n.op_type}", node=name, remedy="Give accum: auto, or more fractional bits")
-        if any(a.name == "transB" and a.i for a in n.attribute):
-            weight = weight.T
         x, grid = f"{output}_column", 2.0**accum.type.frac
         self.op("Reshape", [n.input[0], self.constant(f"{name}_column", np.array([0, len(weight), 1], np.int64))], x)
         self.op("Mul", [x, self.constant(f"{name}_weight", float32(weight * grid, "weights", name))], f"{output}_products")
@@ -359,14 +362,18 @@ class _Writer:
             self.op("Sub", [f"{output}_rounded", f"{output}_whole"], f"{output}_codes")
         else:
             low = -t.hi if cast.overflow == "SAT_SYM" and t.signed else t.lo
-            self.op("Clip", [f"{output}_rounded", self.scalar(float(low)), self.scalar(float(t.hi))], f"{output}_codes")
+            limits = [self.scalar(float(low)), self.scalar(float(t.hi))]
+            if self.opset < 11:
+                self.op("Clip", [f"{output}_rounded"], f"{output}_codes", min=float(low), max=float(t.hi))
+            else:
+                self.op("Clip", [f"{output}_rounded", *limits], f"{output}_codes")
         self.op("Mul", [f"{output}_codes", self.scalar(1 / grid)], output)
 
     def rounded(self, value: str, output: str, mode: str) -> None:
         """A whole number."""
         if mode == "TRN":
             self.op("Floor", [value], output)
-        elif mode == "RND_CONV":
+        elif mode == "RND_CONV" and self.opset >= 11:
             self.op("Round", [value], output)
         elif mode in ("RND", "RND_MIN_INF"):
             up = mode == "RND"
