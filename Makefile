@@ -62,6 +62,5 @@ clean:
 
 .venv/ready-all: pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv (the first time some hundred megabytes are downloaded)"
-	$(PIP) -e '.[sim,synth,examples,dev]'
-	$(PIP) --no-deps 'hls4ml>=1.0'  # for the headers in it alone
+	$(PIP) -e '.[sim,synth,hls,examples,dev]'
 	@touch $@ .venv/ready-demo

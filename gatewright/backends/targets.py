@@ -6,20 +6,22 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from gatewright.backends import emulator, hls, verilog
+from gatewright.backends import emulator, finn, hls, hls4ml, verilog
 from gatewright.ir.design import Design
 from gatewright.ir.graph import Graph
 
-Target = Callable[[Design, Graph, Mapping[str, Any]], dict[str, str]]
-"""`emit(design, graph, header) -> {path: text}`, paths inside `design/`: no disk, no environment, the same bytes for the same
-arguments. `graph` is the optimised Graph that the design was made from; `header` has `model`, `gatewright` (version), `sha256`
-and `part` as text, `clock_ns`, `input_casts` (the types that users gave inputs, as text, by name), and for the HLS targets `kernel`,
-`reuse` and `layer_reuse` (`Options` says what they are)."""
+Target = Callable[[Design, Graph, Mapping[str, Any]], Mapping[str, str | bytes]]
+"""`emit(design, graph, header) -> {path: text, or bytes}`, paths inside `design/`: no disk, no environment, the same bytes for the
+same arguments. `graph` is the optimised Graph that the design was made from; `header` has `model`, `gatewright` (version), `sha256`
+and `part` as text, `clock_ns`, `input_casts` (the types that users gave inputs, as text, by name), `kernel` for
+the HLS targets, and `reuse` and `layer_reuse` for them and FINN (`Options` says what they are)."""
 
 TARGETS: Mapping[str, Target] = {
     "verilog": lambda design, graph, header: verilog.emit(design, header),
     "emulator": emulator.emit,
     "hls": partial(hls.emit, hls.AP),
     "hls-ac": partial(hls.emit, hls.AC),
+    "hls4ml": hls4ml.emit,
+    "finn": finn.emit,
 }
 DEFAULT_TARGETS = ("verilog",)

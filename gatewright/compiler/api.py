@@ -35,9 +35,9 @@ def compile(model: str | Path, folder: str | Path | None = None, *, config: str 
             **options: Any) -> CompiledModel:
     """Compiles `model` into `folder` (None: a temporary one, which lives as long as the result).
 
-    `options` are the fields of `Options`: part, clock_ns, input_type, output_type, input_types, output_types, tensor_types, data,
-    outputs, backend, softmax, name, kernel, reuse, layer_reuse; `config` is a TOML file with the same. Raises UserError where the
-    model or an option cannot be used.
+    `options` are the fields of `Options`: part, clock_ns, latency, effort, input_type, output_type, input_types, output_types,
+    tensor_types, data, outputs, backend, softmax, name, kernel, reuse, layer_reuse, hls4ml (a dictionary); `config` is a TOML file
+    with the same. Raises UserError where the model or an option cannot be used.
     """
     base = Options() if config is None else with_config(Options(), config)
     chosen = Options(**{**{f: getattr(base, f) for f in Options.__dataclass_fields__}, **options})

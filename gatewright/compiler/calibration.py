@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from gatewright.compiler.data import Array, read_file, tensor_values, warn
+from gatewright.compiler.driver import opened
 from gatewright.compiler.frontend.importer import examine
-from gatewright.compiler.frontend.onnx_file import load
 from gatewright.compiler.frontend.survey import INPUT
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
@@ -33,7 +33,7 @@ def calibrated(options: Options, model: str | Path) -> Options:
     if not options.data:
         return options
     path = Path(options.data)
-    found = examine(load(model), options.types(), options.outputs or None, options.softmax)
+    found = examine(*opened(model, options)[:2], options.outputs or None, options.softmax)
     names = [t.tensor for t in found.open if t.role == INPUT]
     if not names:
         warn([f"the data '{path}' choose no types: every input of the model has one, or needs none"])

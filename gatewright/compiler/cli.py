@@ -300,9 +300,9 @@ def parser() -> argparse.ArgumentParser:
     _compile_arguments(c)
     v = command("verify", cmd_verify, "compare every output bit with the model")
     v.add_argument("folder", metavar="DIR")
-    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "emulator", "rtl", "cocotb", "csim", "all"),
+    v.add_argument("--level", default="rtl", choices=("reference", "netlist", "emulator", "rtl", "cocotb", "csim", "hls4ml", "finn", "all"),
                    help="reference: the ONNX file by an independent evaluator; netlist; emulator: the C++ that run uses; "
-                   "rtl: Verilator (default); cocotb; csim: the HLS C++")
+                   "rtl: Verilator (default); cocotb; csim: the HLS C++; hls4ml, finn: the projects for them")
     given = v.add_mutually_exclusive_group()
     given.add_argument("--vectors", type=_count, metavar="N", help="corners and random codes over the whole input types")
     given.add_argument("--data", metavar="X.npz", help="your inputs, and expected outputs if the file has them")
@@ -346,6 +346,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--output-type", action="append", default=[], metavar="[NAME=]T", help="for outputs without a quantiser")
     p.add_argument("--tensor-type", action="append", default=[], metavar="NAME=T", help="a quantiser for a tensor inside, or for weights")
     p.add_argument("--data", metavar="X.npz", help="choose types of inputs that have none from these samples (.npz or .npy)")
+    p.add_argument("--hls4ml", metavar="FILE.yml", help="precisions of a float model, as hls4ml's configuration gives them")
     p.add_argument("--outputs", metavar="NAMES", help="tensors to compute, separated by commas (default: the model's outputs)")
     p.add_argument("--backend", metavar="NAMES", help="what to generate, separated by commas (default: verilog)")
     p.add_argument("--softmax", choices=("cut", "keep"), help="a Softmax at the very end: leave it away (default) or compute it")
@@ -356,7 +357,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
 
 def _no_options(o: argparse.Namespace) -> None:
     """A folder has its options; others would be ignored, so they are refused."""
-    single = (o.config, o.data, o.part, o.clock, o.latency, o.effort, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
+    single = (o.config, o.data, o.part, o.clock, o.latency, o.effort, o.hls4ml, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
     if o.input_type or o.output_type or o.tensor_type or any(v is not None for v in single):
         raise UserError(f"'{o.model}' is compiled already, with options of its own",
                         remedy="Leave the options away, or give the model file instead of the folder")
@@ -364,13 +365,12 @@ def _no_options(o: argparse.Namespace) -> None:
 
 def _options(o: argparse.Namespace) -> Any:
     from gatewright.compiler.calibration import calibrated
-    from gatewright.compiler.options import Options, with_config, with_type_arguments
+    from gatewright.compiler.options import Options, hls4ml_configuration, with_config, with_type_arguments
 
     options = Options() if o.config is None else with_config(Options(), o.config)
     options = with_type_arguments(options, o.input_type, o.output_type, o.tensor_type)
-    given = {"data": o.data, "part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort,
-             "softmax": o.softmax, "name": o.name,
-             "kernel": o.kernel, "reuse": o.reuse,
+    given = {"part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort, "data": o.data, "softmax": o.softmax,
+             "name": o.name, "kernel": o.kernel, "reuse": o.reuse, "hls4ml": o.hls4ml and hls4ml_configuration(o.hls4ml),
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
     return calibrated(replace(options, **{k: v for k, v in given.items() if v is not None}), o.model)

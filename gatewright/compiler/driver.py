@@ -6,17 +6,21 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from gatewright import __version__
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
+from gatewright.compiler.frontend import hls4ml
 from gatewright.compiler.frontend.importer import Imported, import_model
+from gatewright.compiler.frontend.onnx_file import Model, load
+from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.lower import lower
 from gatewright.compiler.lower.size import check_size
 from gatewright.compiler.options import Options
@@ -40,7 +44,7 @@ from gatewright.ir import netlist as netlists
 from gatewright.ir.correspondence import Correspondence, Rows
 from gatewright.ir.design import Design, Port
 from gatewright.ir.exact import Surd
-from gatewright.ir.fixed import Ints
+from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Graph, Meaning
 from gatewright.ir.netlist import Netlist
 from gatewright.ir.netlist_eval import evaluate, evaluate_rows
@@ -123,7 +127,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
 def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], None] = lambda step, graph: None
                 ) -> tuple[Imported, Graph, Correspondence, Checker]:
     """The model, and its Graph after all Graph passes, every step checked. Raises UserError like compile_model."""
-    imported = import_model(path, options.types(), options.outputs or None, options.softmax)
+    imported = imported_model(path, options)
     checker = Checker(imported.graph)
     graphs.verify(imported.graph)
     say("import", imported.graph)
@@ -135,6 +139,30 @@ def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], 
         checker.graph(step.name, graph, correspondence)
         say(step.name, graph)
     return imported, graph, correspondence, checker
+
+
+def imported_model(path: str | Path, options: Options) -> Imported:
+    """The model as a Graph."""
+    model, types, notes = opened(path, options)
+    imported = import_model(model, types, options.outputs or None, options.softmax)
+    return replace(imported, notes=(*imported.notes, *notes))
+
+
+def opened(path: str | Path, options: Options) -> tuple[Model, Types, tuple[str, ...]]:
+    """The model with the casts of hls4ml's configuration where the options have one, the types that the options give it, and notes."""
+    types = options.types()
+    if not options.hls4ml:
+        return load(path), types, ()
+    found: list[hls4ml.Applied] = []
+
+    def edit(proto: onnx.ModelProto) -> onnx.ModelProto:
+        found.append(hls4ml.apply(proto, options.hls4ml))
+        return found[0].model
+
+    model, applied = load(path, edit), found[0]
+    if types.input is None:
+        types = replace(types, inputs={**{k: Cast.parse(v) for k, v in applied.input_types.items()}, **types.inputs})
+    return model, types, applied.notes
 
 
 class Checker:

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gatewright.compiler.driver import GRAPH_PASSES, ports
+from gatewright.compiler.driver import GRAPH_PASSES, opened, ports
 from gatewright.compiler.frontend.importer import examine, import_model
-from gatewright.compiler.frontend.onnx_file import Model, Node, load
+from gatewright.compiler.frontend.onnx_file import Model, Node
 from gatewright.compiler.frontend.survey import INPUT, WEIGHTS, Open
+from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.frontend.walk import handler_of
 from gatewright.compiler.lower.size import check_size
 from gatewright.compiler.options import Options
@@ -23,7 +24,7 @@ from gatewright.compiler.passes.dead_ops import DeadOps
 from gatewright.compiler.passes.integer_functions import IntegerFunctions
 from gatewright.compiler.project import Project
 from gatewright.errors import UserError
-from gatewright.ir.fixed import bits_for
+from gatewright.ir.fixed import Cast, bits_for
 from gatewright.ir.graph import Graph, Op
 from gatewright.ir.ops import Concat, Conv, Dense, Input, Region, Reshape, Take, Transpose
 
@@ -94,24 +95,24 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], raw: bool = Fals
 def inspect_model(path: Path, options: Options) -> Inspection:
     """Never raises for what is in the model; raises UserError for a file that cannot be read, or options that it cannot have."""
     options.check()
-    model = load(path)
+    model, types, notes = opened(path, options)
     try:
-        return _imported(model, options)
+        return _imported(model, types, options, notes)
     except UserError as error:
-        return _refused(model, options, error)
+        return _refused(model, types, options, error)
 
 
-def _imported(model: Model, options: Options) -> Inspection:
+def _imported(model: Model, types: Types, options: Options, notes: tuple[str, ...] = ()) -> Inspection:
     """A model that can be imported. Raises UserError where it cannot."""
-    imported = import_model(model, options.types(), options.outputs or None, options.softmax)
+    imported = import_model(model, types, options.outputs or None, options.softmax)
     graph, problems = _realised(imported.graph, GRAPH_PASSES)
     if not problems:
         try:
             check_size(graph)
         except UserError as error:
             problems.append(error)
-    return Inspection(str(model.path), _ports(graph), _rows(model, graph, imported.logits, problems), (*options.notes, *imported.notes),
-                      tuple(problems))
+    return Inspection(str(model.path), _ports(graph), _rows(model, graph, imported.logits, problems),
+                      (*options.notes, *notes, *imported.notes), tuple(problems))
 
 
 def _realised(graph: Graph, passes: Iterable[GraphPass]) -> tuple[Graph, list[UserError]]:
@@ -129,15 +130,16 @@ def inspect_project(path: Path) -> Inspection:
                       _rows(project.model, project.graph, project.manifest["logits"], ()), tuple(project.manifest["notes"]))
 
 
-def _refused(model: Model, options: Options, error: UserError) -> Inspection:
+def _refused(model: Model, types: Types, options: Options, error: UserError) -> Inspection:
     """A model that cannot be imported: what there is of it, with examples of the types that it lacks, and all reasons."""
-    found = examine(model, options.types(), options.outputs or None, options.softmax)
+    found = examine(model, types, options.outputs or None, options.softmax)
     problems = list(found.problems)
     if found.open and not problems:
-        given = {role: {t.tensor: t.example for t in found.open if (t.role == INPUT) == (role == INPUT)} for role in (INPUT, WEIGHTS)}
+        given = {role: {t.tensor: Cast.parse(t.example) for t in found.open if (t.role == INPUT) == (role == INPUT)}
+                 for role in (INPUT, WEIGHTS)}
         try:
-            with_examples = _imported(model, replace(options, input_types={**options.input_types, **given[INPUT]},
-                                                     tensor_types={**options.tensor_types, **given[WEIGHTS]}))
+            with_examples = _imported(model, replace(types, inputs={**types.inputs, **given[INPUT]},
+                                                     tensors={**types.tensors, **given[WEIGHTS]}), options)
             return replace(with_examples, problems=(error, *with_examples.problems), open=found.open)
         except UserError as other:
             problems.append(other)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gatewright.backends import hls
+from gatewright.backends import finn, hls
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.targets import DEFAULT_TARGETS, TARGETS
 from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.frontend.walk import CUT, KEEP
-from gatewright.errors import UserError
+from gatewright.errors import ToolMissing, UserError
 from gatewright.ir.fixed import Cast
 
 SOFTMAX = (CUT, KEEP)
@@ -32,8 +32,9 @@ class Options:
     quantisers on tensors inside, by name: results of nodes, and initialisers. `data` is a file from which `calibration.calibrated` chooses
     types of inputs that have none; `calibration` then says of them how.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
-    it. `kernel` (of `hls.KERNELS`), `reuse` and `layer_reuse` are for the HLS targets: how layers are written, and in how many
-    cycles a layer (by its ONNX node) takes one inference.
+    it. `kernel` (of `hls.KERNELS`) says how the HLS targets write layers; `reuse` and `layer_reuse`, for them and FINN, in how many
+    cycles a layer (by its ONNX node) takes one inference. `hls4ml`: hls4ml's configuration, whose precisions a float model gets;
+    empty: none.
     """
 
     part: str = DEFAULT_PART
@@ -54,6 +55,7 @@ class Options:
     kernel: str = hls.KERNELS[0]
     reuse: int = 1
     layer_reuse: Mapping[str, int] = field(default_factory=dict)
+    hls4ml: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises UserError on values that no model can have."""
@@ -72,9 +74,9 @@ class Options:
             raise UserError(f"there is no kernel '{self.kernel}'", remedy=f"Choose from {', '.join(hls.KERNELS)}")
         if min([self.reuse, *self.layer_reuse.values()]) < 1:
             raise UserError("a reuse factor below 1", remedy="Give a whole number of cycles per inference, for example 4")
-        special = self.kernel != hls.KERNELS[0] or self.reuse > 1 or self.layer_reuse
-        if special and not set(self.backend) & set(hls.DIALECTS):
-            raise UserError("a kernel or a reuse factor is chosen, which only HLS targets have",
+        kernel = self.kernel != hls.KERNELS[0]
+        if (kernel or self.reuse > 1 or self.layer_reuse) and not set(self.backend) & {*hls.DIALECTS, *(() if kernel else (finn.FOLDER,))}:
+            raise UserError("a kernel or a reuse factor is chosen, which only HLS targets have (and FINN the latter)",
                             remedy=f"Choose one too: --backend {','.join((*self.backend, 'hls'))}")
 
     def types(self) -> Types:
@@ -130,7 +132,7 @@ _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "latency": (_whole, "a whole number"),
     "effort": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
-    "backend": (_texts, "a list of texts"), "data": (_text, "a text"), "softmax": (_text, "a text"),
+    "backend": (_texts, "a list of texts"), "data": (_text, "a text"), "hls4ml": (_text, "a text"), "softmax": (_text, "a text"),
     "name": (_text, "a text"), "kernel": (_text, "a text"),
     "reuse": (_whole, "a whole number")}
 """The keys of a configuration file: what a value has to be, and how to say so."""
@@ -169,12 +171,31 @@ def with_config(options: Options, path: str | Path) -> Options:
         values["clock_ns"] = float(values.pop("clock"))
     if "data" in values:
         values["data"] = str(Path(path).parent / values["data"])
+    if "hls4ml" in values:
+        values["hls4ml"] = hls4ml_configuration(Path(path).parent / values["hls4ml"])
     for key in ("outputs", "backend"):
         if key in values:
             values[key] = tuple(values[key])
     named = {kind: {k: v[key] for k, v in tables[kind].items()} for kind, (key, _, _) in _TABLES.items()}
     return replace(options, **values, input_types=named["input"], output_types=named["output"], tensor_types=named["tensor"],
                    layer_reuse=named["layer"])
+
+
+def hls4ml_configuration(path: str | Path) -> dict[str, Any]:
+    """What hls4ml's configuration file says (YAML, of which JSON is a part). Raises UserError, ToolMissing without PyYAML."""
+    try:
+        import yaml
+    except ImportError:
+        raise ToolMissing("hls4ml's configuration is YAML, which PyYAML reads", remedy="pip install pyyaml") from None
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read hls4ml's configuration '{path}': {error.strerror}", remedy="Give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"hls4ml's configuration '{path}' is not YAML: {error}", remedy="Mend the file") from None
+    if not isinstance(values, dict) or not values:
+        raise UserError(f"hls4ml's configuration '{path}' is no table", remedy="Give a file as hls4ml writes it")
+    return values
 
 
 def with_type_arguments(options: Options, inputs: Sequence[str], outputs: Sequence[str], tensors: Sequence[str] = ()) -> Options:

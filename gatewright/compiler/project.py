@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gatewright import __version__
-from gatewright.backends import emulator, hls, verilog
+from gatewright.backends import emulator, finn, hls, hls4ml, verilog
 from gatewright.backends.part import Part, load_part
 from gatewright.backends.targets import TARGETS
 from gatewright.compiler.driver import Compilation
@@ -37,6 +37,7 @@ from gatewright.ir.npz import npz_arrays, npz_bytes
 from gatewright.ir.text import parse as parse_graph
 from gatewright.ir.text import show as show_graph
 from gatewright.sim import cocotb, csim
+from gatewright.sim import finn as finn_sim
 from gatewright.sim.ports import Rtl
 from gatewright.sim.vectors import stimulus
 
@@ -48,20 +49,24 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     """All files of `design/`, by path: the same bytes for the same model, options and compiler."""
     casts = {k: str(v) for k, v in c.imported.input_casts.items()}
     header = _header(c.imported.model.path.name, c.sha256, c.options, casts)
-    texts: dict[str, str] = {}
+    texts: dict[str, str | bytes] = {}
     for name in c.options.backend:
         texts |= TARGETS[name](c.design, c.graph, header)
     sources: tuple[str, ...] = ()
     if "verilog" in c.options.backend:
         sources = verilog.sources(c.design.name, texts)
         texts |= _testbench(c, sources)
-    for name in set(c.options.backend) & set(hls.DIALECTS):
+    for name in set(c.options.backend) & {*hls.DIALECTS, hls4ml.FOLDER}:
         vectors = _vectors(c)
         texts |= {f"{name}/{file}": text for file, text in csim.vector_files(c.design, vectors, c.design.evaluate(vectors)).items()}
+    if finn.FOLDER in c.options.backend:
+        vectors = _vectors(c)
+        arrays = finn_sim.vector_files(c.design, vectors, c.design.evaluate(vectors))
+        texts |= {f"{finn.FOLDER}/{file}": data for file, data in arrays.items()}
     texts |= {"model.txt": show_graph(c.imported.graph), "graph.txt": show_graph(c.graph), MANIFEST: _manifest(c, sources),
               "correspondence.json": json.dumps({"tensors": dict(c.correspondence.tensors),
                                                  "gone": dict(c.correspondence.gone)}, indent=1) + "\n"}
-    files = {path: text.encode() for path, text in texts.items()}
+    files = {path: text.encode() if isinstance(text, str) else text for path, text in texts.items()}
     files |= designs.to_files(c.design)
     files["correspondence.npz"] = npz_bytes({str(i): r for i, r in enumerate(c.correspondence.rows.values())} | {
         "names": np.array(list(c.correspondence.rows), np.str_)})
@@ -303,6 +308,18 @@ class Project:
         """The C++ of an HLS target in the folder. Raises ToolMissing where it was not asked for."""
         self.require(target)
         return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.design, self.graph, self._header())
+
+    @property
+    def hls4ml(self) -> Path:
+        """The folder of the hls4ml project. Raises ToolMissing where it was not asked for."""
+        self.require(hls4ml.FOLDER)
+        return self.design_folder / hls4ml.FOLDER
+
+    @property
+    def finn(self) -> Path:
+        """The model for FINN. Raises ToolMissing where it was not asked for."""
+        self.require(finn.FOLDER)
+        return self.design_folder / finn.FOLDER / finn.MODEL
 
     def results(self, kind: str) -> list[dict[str, Any]]:
         """What `DIR/results/` holds of a kind, "verify", "synth" or "vendor", in the order of the file names."""

@@ -34,7 +34,7 @@ from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Graph, Output
 from gatewright.ir.netlist_eval import evaluate_rows
 from gatewright.ir.ops import Input
-from gatewright.sim import cocotb, csim, emulator, verilator
+from gatewright.sim import cocotb, csim, emulator, finn, hls4ml, verilator
 from gatewright.sim.boundaries import joined, split
 from gatewright.sim.directed import directed
 from gatewright.sim.judge import Judge, Trace
@@ -46,8 +46,9 @@ from gatewright.sim.vectors import corner_vectors, random_vectors
 
 Progress = Callable[[str, float], None]
 
-LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb", "csim")
-DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000, "csim": 10_000}
+LEVELS = ("reference", "netlist", "emulator", "rtl", "cocotb", "csim", "hls4ml", "finn")
+DEFAULT_VECTORS = {"reference": 256, "netlist": 10_000, "emulator": 10_000, "rtl": 10_000, "cocotb": 1_000, "csim": 10_000,
+                   "hls4ml": 1_000, "finn": 1_000}
 """Corner and random vectors of a level where the user does not say how many; directed ones come on top."""
 MOST_DIRECTED = {"reference": 4096}
 """Directed vectors at most, where the user does not say how many vectors: exact numbers are slow if scales are no powers of two."""
@@ -351,8 +352,23 @@ def _csim(project: Project, given: Stimulus, progress: Progress | None) -> Verif
     return replace(result, seconds=seconds)
 
 
+def _hls4ml(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "hls4ml")
+    if failure:
+        return failure
+    folder = project.hls4ml
+    with tempfile.TemporaryDirectory(prefix="gatewright-hls4ml-") as work:
+        return hls4ml.verify(folder, project.design, given.flat, expected, Path(work), progress=progress)
+
+
+def _finn(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
+    expected, failure = _specification(project, given, "finn")
+    return failure or finn.verify(project.finn, project.design, given.flat, expected, progress=progress)
+
+
 _LEVELS: Mapping[str, Callable[[Project, Stimulus, Progress | None], VerificationResult]] = {
-    "reference": _reference, "netlist": _netlist, "emulator": _emulator, "rtl": _rtl, "cocotb": _cocotb, "csim": _csim}
+    "reference": _reference, "netlist": _netlist, "emulator": _emulator, "rtl": _rtl, "cocotb": _cocotb, "csim": _csim,
+    "hls4ml": _hls4ml, "finn": _finn}
 
 
 def diagnosed(project: Project, given: Stimulus, result: VerificationResult,

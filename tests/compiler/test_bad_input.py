@@ -402,7 +402,7 @@ def test_levels_whose_tools_are_missing_are_skipped(folder: Path, capsys: Captur
     results = {r["level"]: r for r in json.loads(capsys.readouterr().out)}
     assert {level: r["status"] for level, r in results.items()} == {
         "reference": "passed", "netlist": "passed", "emulator": "skipped", "rtl": "skipped", "cocotb": "skipped",
-        "csim": "skipped"}
+        "csim": "skipped", "hls4ml": "skipped", "finn": "skipped"}
     assert "gatewright[sim]" in results["rtl"]["reason"]
 
 

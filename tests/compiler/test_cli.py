@@ -127,8 +127,9 @@ def test_verify_all_levels(copy: Path, capsys: Capture) -> None:
     results = value(capsys, "verify", copy, "--level", "all", "--vectors", 40)
     assert all(r["stimulus"] == {"corner": 10, "random": 10, "directed": 20} for r in results if r["status"] == "passed")
     assert {r["level"]: r["status"] for r in results} == {
-        **dict.fromkeys(("reference", "netlist", "emulator", "rtl", "cocotb"), "passed"), "csim": "skipped"}
-    assert "Compile again with: --backend verilog,hls" in results[-1]["reason"]
+        **dict.fromkeys(("reference", "netlist", "emulator", "rtl", "cocotb"), "passed"),
+        **dict.fromkeys(("csim", "hls4ml", "finn"), "skipped")}
+    assert [r["reason"].split("--backend ")[1] for r in results[5:]] == ["verilog,hls.", "verilog,hls4ml.", "verilog,finn."]
     assert results[3]["latency_cycles"] == results[4]["latency_cycles"]
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from gatewright.compiler.doctor import check
 
-NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "ap_types", "ac_types", "nextpnr", "vivado",
-         "quartus", "radiant"]
+NAMES = ["python", "c++ compiler", "make", "perl", "verilator", "cocotb", "yosys", "ap_types", "ac_types", "hls4ml", "nextpnr",
+         "vivado", "quartus", "radiant"]
 
 
 @pytest.fixture

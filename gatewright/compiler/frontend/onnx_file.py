@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,16 @@ class Model:
     """The model file and its external data by relative path: what has to be kept to have the model."""
 
 
-def load(path: str | Path) -> Model:
-    """Reads and checks a model. Raises UserError on anything that makes it unusable."""
+def load(path: str | Path, edit: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None) -> Model:
+    """Reads and checks a model, as `edit` changes it. Raises UserError on anything that makes it unusable."""
     path = Path(path)
     data = _read(path, f"cannot read '{path}'", "Give the path of an .onnx file")
     proto = _parse(data, path)
     files = {path.name: data} | _external_data(proto, path)
+    if edit is not None:
+        _build(proto, path, files)  # what is wrong with the file itself is said of the file
+        proto = edit(proto)
+        files = {path.name: proto.SerializeToString(deterministic=True)}
     return _build(proto, path, files)
 
 
