@@ -1,6 +1,7 @@
-"""Moves the constant that a layer's activation adds (bias, batch norm) into the dense layer's or convolution's own bias.
+"""Moves the constants that a layer's activation adds (bias, batch norm, the half of a rounding) into the dense layer's or
+convolution's own bias.
 
-A constant rides for free in the last addition of a sum; behind it, it would be an adder of its own.
+A constant mostly rides for free in one of the additions of a sum; behind them, it is an adder of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from gatewright.ir.ops import Conv, Dense, Requant
 
 @dataclass(frozen=True)
 class AbsorbBias:
-    """Case: a Dense or Conv that only one Requant reads, with mul = 1 and an `add` that is the same along all axes but that of
-    the bias."""
+    """Case: a Dense or Conv that only one Requant reads, with a power of two as `mul` and an `add` that is the same along all axes
+    but that of the bias."""
 
     name: ClassVar[str] = "absorb-bias"
 
@@ -30,14 +31,51 @@ class AbsorbBias:
         for op in graph.ops:
             source = done.get(op.inputs[0]) if isinstance(op, Requant) else None
             if (isinstance(op, Requant) and isinstance(source, Dense | Conv) and source.name not in kept
-                    and len(graph.users[source.name]) == 1 and (op.mul == 1).all() and op.add.any()
-                    and op.type.shape == source.type.shape and (add := per_output(source, op.add)) is not None):
-                done[source.name] = with_bias(source, source.bias + add, [done[i] for i in source.inputs])
-                gone[source.name] = f"carries the constant of '{op.name}'"
-                op = replace(op, add=np.zeros((), np.int64))
+                    and len(graph.users[source.name]) == 1 and op.type.shape == source.type.shape):
+                short = on_grid(op)
+                constant = taken(short)
+                add = per_output(source, constant)
+                if add is not None and add.any():
+                    done[source.name] = with_bias(source, source.bias + add, [done[i] for i in source.inputs])
+                    gone[source.name] = f"carries the constant of '{op.name}'"
+                    op = replace(short, mul=common(short.mul), add=common(short.add - short.mul * constant), shift=common(short.shift))
             done[op.name] = op
         meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
         return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
+
+
+def on_grid(op: Requant) -> Requant:
+    """The same function with mul = 1, or 2, where every `mul` is a power of two: an `add` between two codes of mul * x decides no
+    more than which side of the lower one the sum is on."""
+    places = np.bitwise_count(np.maximum(op.mul, 1) - 1).astype(np.int64)
+    if (op.mul != np.int64(1) << places).any():
+        return op
+    half = half_of(op.shift)
+    whole = {"FLOOR": 0 * half, "HALF_CEIL": half, "HALF_FLOOR": half - (op.shift > 0), "CEIL": (np.int64(1) << op.shift) - 1}
+    if op.rounding in whole and (op.shift >= places).all():
+        return replace(op, mul=np.ones((), np.int64), add=op.add + whole[op.rounding] >> places, shift=op.shift - places,
+                       rounding="FLOOR")
+    if op.rounding != "ROUND" or ((op.shift <= places) & (places > 0)).any():
+        return op
+    between = (op.add & (np.int64(1) << places) - 1 != 0).astype(np.int64)
+    return replace(op, mul=1 + between, add=(op.add >> places) * (1 + between) + between, shift=op.shift - places + between)
+
+
+def common(values: Ints) -> Ints:
+    """One number for all elements, where they have the same."""
+    return values.reshape(-1)[:1].reshape(()) if (values == values.reshape(-1)[0]).all() else values
+
+
+def half_of(shift: Ints) -> Ints:
+    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+
+
+def taken(op: Requant) -> Ints:
+    """The constant that a layer in front can take: all of a floor's, and of a rounding half to even with its half, so that lowering
+    needs to add none."""
+    if op.rounding == "ROUND" and ((op.mul == 1) | (op.mul == 2) & (op.shift > 1)).all():
+        return (op.add + half_of(op.shift)) // op.mul
+    return op.add if (op.mul == 1).all() else np.zeros((), np.int64)
 
 
 def per_output(layer: Dense | Conv, add: Ints) -> Ints | None:
