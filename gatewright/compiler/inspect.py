@@ -14,7 +14,7 @@ from rich.table import Table
 from gatewright.compiler.driver import GRAPH_PASSES, opened, ports
 from gatewright.compiler.frontend.importer import examine, import_model
 from gatewright.compiler.frontend.onnx_file import Model, Node
-from gatewright.compiler.frontend.survey import INPUT, WEIGHTS, Open
+from gatewright.compiler.frontend.survey import Open
 from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.frontend.walk import handler_of
 from gatewright.compiler.lower.size import check_size
@@ -24,7 +24,7 @@ from gatewright.compiler.passes.dead_ops import DeadOps
 from gatewright.compiler.passes.integer_functions import IntegerFunctions
 from gatewright.compiler.project import Project
 from gatewright.errors import UserError
-from gatewright.ir.fixed import Cast, bits_for
+from gatewright.ir.fixed import bits_for
 from gatewright.ir.graph import Graph, Op
 from gatewright.ir.ops import Concat, Conv, Dense, Input, Region, Reshape, Take, Transpose
 
@@ -135,11 +135,8 @@ def _refused(model: Model, types: Types, options: Options, error: UserError) -> 
     found = examine(model, types, options.outputs or None, options.softmax)
     problems = list(found.problems)
     if found.open and not problems:
-        given = {role: {t.tensor: Cast.parse(t.example) for t in found.open if (t.role == INPUT) == (role == INPUT)}
-                 for role in (INPUT, WEIGHTS)}
         try:
-            with_examples = _imported(model, replace(types, inputs={**types.inputs, **given[INPUT]},
-                                                     tensors={**types.tensors, **given[WEIGHTS]}), options)
+            with_examples = _imported(model, found.with_examples(types), options)
             return replace(with_examples, problems=(error, *with_examples.problems), open=found.open)
         except UserError as other:
             problems.append(other)

@@ -37,6 +37,8 @@ KEEPING = frozenset((
 """Operators whose result has codes, in its operands' steps, where all of these have."""
 CODED = frozenset(("Sign", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "ArgMax", "ArgMin"))
 """Operators whose result has codes always."""
+MOST_PROBLEMS = 20
+"""Problems after which the rest of a model is left unexamined."""
 QUANTISED_BITS = 18
 """Weights that need wider integers have no quantiser; random floats of a small range may need as few as 20."""
 INPUT, WEIGHTS, ACTIVATION = "input", "weights", "activation"
@@ -98,6 +100,7 @@ class Findings:
         examples = {t.role: t for t in self.open}.values()
         return UserError(
             f"the model is not quantised: {'; '.join(said)} have no quantiser{besides}",
+            node=self.open[0].node if len(self.open) == 1 else None,
             remedy="Quantise it in training (QKeras, Brevitas, HGQ), or give every one of them a type, for example "
                    f"{', '.join(t.option for t in examples)}, or in a TOML file; 'gatewright inspect' writes that file's lines")
 
@@ -138,6 +141,9 @@ class Survey(Walk):
         super().run()
 
     def step(self, node: Node) -> None:
+        if len(self.problems) >= MOST_PROBLEMS:
+            self.unexamined[node.name] = f"not examined: {MOST_PROBLEMS} problems come before it"
+            return
         if unknown := [i for i in node.inputs if i and i not in self.values]:
             self.unexamined[node.name] = f"not examined: the shape of its operand '{unknown[0]}' is not known"
             return

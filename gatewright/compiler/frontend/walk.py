@@ -79,8 +79,10 @@ class Walk:
 
     def ranked(self, node: Node) -> Node | None:
         """The Softmax of which an ArgMax or ArgMin reads the result: along its own axis, the order is that of its operand."""
+        if node.op_type not in ("ArgMax", "ArgMin"):
+            return None
         source = next((n for n in self.nodes if n.op_type == "Softmax" and n.outputs[0] in node.inputs), None)
-        if node.op_type not in ("ArgMax", "ArgMin") or source is None or source.outputs[0] in self.types.tensors:
+        if source is None or source.outputs[0] in self.types.tensors:
             return None
         x = self.values.get(source.inputs[0])
         if not isinstance(x, Data):
