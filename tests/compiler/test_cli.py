@@ -351,7 +351,7 @@ def test_broken_netlist_fails(copy: Path, capsys: Capture) -> None:
     break_sum(copy, keep_bounds=False)
     result = value(capsys, "verify", copy, "--level", "netlist", "--vectors", 300, status=1)
     first = result["first_mismatch"]
-    assert (result["status"], first["output"], first["node"]) == ("failed", "y", "dense")
+    assert (result["status"], first["output"], first["node"]) == ("failed", "y", "act_quant")
     assert first["expected"] != first["got"]
     words = run(capsys, "verify", copy, "--level", "netlist", "--vectors", 300, status=1)
     assert f"vector {first['vector']}, output 'y', element {first['element']}: expected {first['expected']}" in words
@@ -374,11 +374,11 @@ def test_broken_verilog_fails(copy: Path, capsys: Capture) -> None:
     assert value(capsys, "verify", copy, "--level", "netlist", "--vectors", 300)["status"] == "passed"
     result = value(capsys, "verify", copy, "--vectors", 300, status=1)
     first = result["first_mismatch"]
-    assert (result["status"], first["output"], first["node"]) == ("failed", "y", "dense")
+    assert (result["status"], first["output"], first["node"]) == ("failed", "y", "act_quant")
     assert first["expected"] != first["got"]
     words = run(capsys, "verify", copy, "--vectors", 300, status=1)
     assert (f"vector {first['vector']}, output 'y', element {first['element']}: expected {first['expected']}, "
-            f"got {first['got']}; first node that differs: 'dense'") in words
+            f"got {first['got']}; first node that differs: 'act_quant'") in words
     assert json.loads((copy / "results" / "verify-rtl.json").read_text())["status"] == "failed"
 
 
