@@ -32,18 +32,18 @@ def described(graph: Graph, first: str, last: str, name: str) -> dict[str, Any]:
     layers: list[dict[str, Any]] = []
     for op in ops:
         if isinstance(op, Dense):
-            layers.append({"w": op.weight.tolist(), "w_frac": 0, "b": np.broadcast_to(op.bias, op.weight.shape[1:]).tolist(),
-                           "b_frac": 0, "act": None})
+            bias = np.broadcast_to(op.bias, op.weight.shape[1:])
+            layers.append({"w": op.weight.tolist(), "w_frac": 0, "b": bias.tolist(), "b_frac": 0, "act": None})
         elif isinstance(op, Requant) and layers[-1]["act"] is None:
-            layers[-1]["act"] = activation(op)
+            layers[-1] |= {"b": (bias + op.add).tolist(), "act": activation(op)}
         elif op is not ops[-1]:
             raise ValueError(f"node '{op.node}' is a {op.kind}")
     return {"name": name, "input": {"size": source.type.size, **grid(source.type.lo, source.type.hi), "frac": 0}, "layers": layers}
 
 
 def activation(op: Requant) -> dict[str, Any]:
-    mul, add, shift, lo, hi = (np.unique(v).tolist() for v in (op.mul, op.add, op.shift, op.lo, op.hi))
-    if mul != [1] or add != [0] or len(shift) > 1 or op.rounding not in ROUNDING:
+    mul, shift, lo, hi = (np.unique(v).tolist() for v in (op.mul, op.shift, op.lo, op.hi))
+    if mul != [1] or len(shift) > 1 or op.rounding not in ROUNDING:
         raise ValueError(f"node '{op.node}' is more than a rounding to a power of two")
     return {"relu": lo == [0], **grid(np.array(lo), np.array(hi)), "frac": -shift[0], "rounding": ROUNDING[op.rounding],
             "saturate": op.overflow == "SAT"}
