@@ -18,7 +18,7 @@ from benchmarks.peers.build import build_file, build_gatewright
 from benchmarks.peers.describe import described as describe
 from benchmarks.peers.description import Activation, Description, Grid, Layer, activated, from_json, load, random_matrix, rounded
 from benchmarks.peers.plot import svg
-from benchmarks.peers.table import PAGE, table
+from benchmarks.peers.table import PAGE, alone, table
 from benchmarks.peers.to_onnx import to_onnx
 from gatewright.compiler.driver import exact_graph
 from gatewright.compiler.options import Options
@@ -179,9 +179,10 @@ def test_plot_shows_what_can_be_compared() -> None:
     ElementTree.fromstring(drawing)
     assert "m, 5 ns" in drawing
     assert "alone" not in drawing
-    plain = svg([row(), row("alkaid", behavioural=True), row("da4ml", behavioural=True)])
+    plain = svg([row(), row(behavioural=True), row("da4ml", behavioural=True)])
     assert "m, 5 ns, plain Verilog<" in plain
     assert "m, 5 ns<" not in plain
+    assert drawing == svg([*rows, row("alkaid", lut=999)])  # the first answer to a question counts
     assert drawing.count("<title>") == 6
     assert drawing.count('fill-opacity="0.45"') == 3
 
@@ -190,4 +191,4 @@ def test_the_page_shows_the_stored_results() -> None:
     rows = [row for name in ("gatewright", "stored") for row in json.loads(
         (HERE / "benchmarks" / "results" / f"peers-{name}.json").read_text(encoding="utf-8"))]
     page = (HERE / "docs" / "peers.md").read_text(encoding="utf-8")
-    assert page == PAGE.format(table=table(rows)), "write it again: the last command on the page"
+    assert page == PAGE.format(table=table(rows), alone=alone(rows)), "write it again: the last command on the page"

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.__main__ import ROOT, order
+from benchmarks.peers.__main__ import ROOT, key_of, order
 
 COLOURS = {"gatewright": "#0b7285", "alkaid": "#e8590c", "da4ml": "#868e96"}
 PANELS = (("lut", "physical LUT"), ("ff", "FF"), ("latency_ns", "latency in ns"))
@@ -21,14 +21,20 @@ Row = dict[str, Any]
 
 
 def groups(rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    """(label, rows) of every model, clock and kind of Verilog for which more than one tool has a figure."""
+    """(label, rows) of every model, clock and kind of Verilog that has a figure; of several answers to one question, the first."""
     found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=order):
+    for row in sorted({key_of(row): row for row in reversed(rows)}.values(), key=order):
         clock = f"{row['clock_ns']:g} ns" if row["clock_ns"] else "one stage"
         plain = ", plain Verilog" if row.get("behavioural") else ""
         if "lut" in row:
             found.setdefault(f"{row['model']}, {clock}{plain}", []).append(row)
-    return [(label, members) for label, members in found.items() if len({r["tool"] for r in members}) > 1]
+    return list(found.items())
+
+
+def compared(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Those that gatewright and another compiler were measured on."""
+    return [(label, members) for label, members in groups(rows)
+            if len(tools := {r["tool"] for r in members}) > 1 and "gatewright" in tools]
 
 
 def panel(members: list[tuple[str, list[Row]]], key: str, title: str, top: int) -> list[str]:
@@ -61,7 +67,7 @@ def width_of(members: list[tuple[str, list[Row]]]) -> int:
 
 def svg(rows: list[Row]) -> str:
     """The drawing of all comparable rows."""
-    members = groups(rows)
+    members = compared(rows)
     bottom = TOP + len(PANELS) * (HEIGHT + 40)
     text = []
     for number, (key, title) in enumerate(PANELS):

@@ -7,19 +7,25 @@ import json
 from pathlib import Path
 
 from benchmarks.peers.__main__ import ROOT
-from benchmarks.peers.plot import Row, groups
+from benchmarks.peers.plot import Row, compared, groups
 
 PAGE = """# Beside other compilers
 
 The same integer weights, built by several compilers, synthesised by one yardstick (Yosys 0.23, `synth_xilinx` for UltraScale+,
 three-operand adders as one LUT6_2 a bit for all of them) and counted alike: physical LUTs (logic, route-throughs, shift registers),
 flip-flops with those of inputs and outputs, and cycles times the longest stage, before placement. Rows of other compilers are
-stored results of the yardstick's authors, at the fewest cycles that they found for the clock. `ratio` is gatewright's LUTs over
-the other's. CPU seconds of a build are those from integer weights to the pipelined kernel, on whatever machine measured them.
-The area counts what open synthesis makes of each; LUTs after pairing, carry sites and the CLB bound of gatewright's rows are in the
-results file, those of the others were not measured.
+stored results of the yardstick's authors, at the fewest cycles that they found for the clock, or measured here where they have the
+columns *paired* and *CLB*: LUTs after pairing small functions into LUTs with two outputs, and the logic blocks that these, the
+registers and the carry chains need at least ([delay-model.md](delay-model.md#synthesis)). `ratio` is gatewright's LUTs over the
+other's, after pairing in brackets. CPU seconds of a build are those from integer weights to the pipelined kernel with its proof, on
+whatever machine measured them. *Plain Verilog*: three-operand sums are left to open synthesis, which spends two LUTs a bit on them
+and shares most of these in pairs; Vivado finds the adder by itself.
 
 {table}
+
+Models that no other compiler was measured on here:
+
+{alone}
 
 ![bars of the same figures](peers.svg)
 
@@ -29,23 +35,34 @@ To measure again (the extra `peers` brings alkaid and da4ml; FILE is a program t
     python -m benchmarks.peers.plot benchmarks/results/peers-gatewright.json benchmarks/results/peers-stored.json
     python -m benchmarks.peers.table benchmarks/results/peers-gatewright.json benchmarks/results/peers-stored.json
 """
-HEAD = """| model, clock | compiler | LUT | ratio | FF | cycles x ns | latency | build, CPU s |
-| --- | --- | --- | --- | --- | --- | --- | --- |"""
+HEAD = """| model, clock | compiler | LUT | paired | ratio | CLB | FF | cycles x ns | latency | build, CPU s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def table(rows: list[Row]) -> str:
-    """One line a row, for every model and clock that more than one compiler was measured on."""
+    """One line a row, for what can be compared."""
     lines = [HEAD]
-    for label, members in groups(rows):
-        ours = next((r for r in members if r["tool"] == "gatewright"), None)
-        if ours is None:
-            continue
-        for row in members:
-            ratio = "" if row is ours else f"{ours['lut'] / row['lut']:.2f}"
-            missed = "" if row["meets"] else ", misses the clock"
-            lines.append(f"| {label} | {row['tool']} {row['version']} | {row['lut']:,} | {ratio} | {row['ff']:,} | "
-                         f"{row['cycles']} x {row['crude_ns']:.2f}{missed} | {row['latency_ns']:.1f} ns | {row['build_cpu_s']:.1f} |")
+    for label, members in compared(rows):
+        ours = next(r for r in members if r["tool"] == "gatewright")
+        lines += [line(label, row, ours) for row in members]
     return "\n".join(lines)
+
+
+def alone(rows: list[Row]) -> str:
+    """The same for models that only gatewright was measured on."""
+    compared = {row["model"] for row in rows if row["tool"] != "gatewright"}
+    return "\n".join([HEAD, *(line(label, row, row) for label, members in groups(rows) for row in members
+                              if row["model"] not in compared)])
+
+
+def line(label: str, row: Row, ours: Row) -> str:
+    ratio = "" if row is ours else f"{ours['lut'] / row['lut']:.2f}"
+    if ratio and row.get("lut_paired"):
+        ratio += f" ({ours['lut_paired'] / row['lut_paired']:.2f})"
+    paired, clb = (f"{row[key]:,}" if row.get(key) else "" for key in ("lut_paired", "clb"))
+    missed = "" if row["meets"] else ", misses the clock"
+    return (f"| {label} | {row['tool']} {row['version']} | {row['lut']:,} | {paired} | {ratio} | {clb} | {row['ff']:,} | "
+            f"{row['cycles']} x {row['crude_ns']:.2f}{missed} | {row['latency_ns']:.1f} ns | {row['build_cpu_s']:.1f} |")
 
 
 def main() -> None:
@@ -54,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "peers.md")
     options = parser.parse_args()
     rows = [row for file in options.results for row in json.loads(file.read_text(encoding="utf-8"))]
-    options.out.write_text(PAGE.format(table=table(rows)), encoding="utf-8")
+    options.out.write_text(PAGE.format(table=table(rows), alone=alone(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":
