@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatewright.compiler.proof import spec
-from gatewright.compiler.proof.blocks import ROW, compare_programs
+from gatewright.compiler.proof.blocks import ROW, WORK, compare_programs
 from gatewright.compiler.proof.choices import compare_choices, compare_extremes
 from gatewright.compiler.proof.cones import CHOICE, FUNCTION, ITSELF, LARGER, PRODUCT, SMALLER, cones
 from gatewright.compiler.proof.forms import (
@@ -98,6 +98,7 @@ class _Prover:
         """The rows of which the bounds follow from their operands' bounds, ..."""
         self.sure = follows(self.net, self.fine)
         """... back to the inputs."""
+        self.left = np.array([WORK])
         self.seen = np.zeros(len(netlist), np.bool_)
         self.source = np.arange(len(lo))
         """Of every element the one that it is a function of: itself, where that are several."""
@@ -190,7 +191,7 @@ class _Prover:
             own = self.places.start[op.name] + todo[k]
             of = element_forms(self.forms, self.el, operands[k].reshape(-1))
             programs, whole = cones(self.net, self.forms, self.el, of, own, kind, operands[k], scale[k], offset[k], steps[k])
-            answer, witness, lo, hi = compare_programs(programs, table)
+            answer, witness, lo, hi = compare_programs(programs, table, self.left)
             answer[(answer == DIFFERENT) & self.el.gone[operands[k]].any(axis=1)] = UNKNOWN
             if (answer == DIFFERENT).any():
                 at = int(np.argmax(answer == DIFFERENT))
@@ -242,7 +243,7 @@ class _Prover:
         of = element_forms(self.forms, el, own[todo])
         programs, whole = cones(self.net, self.forms, el, of, ports[todo], FUNCTION, own[todo][:, None], none[todo] + 1, none[todo],
                                 np.zeros((len(todo), 0, 4), np.int64))
-        done[todo] = (compare_programs(programs, self.net.table)[0] == EQUAL) & whole
+        done[todo] = (compare_programs(programs, self.net.table, self.left)[0] == EQUAL) & whole
         return done
 
     def bounds(self) -> None:

@@ -71,8 +71,10 @@ MODES = ("FLOOR", "CEIL", "DOWN", "UP", "ROUND", "HALF_UP", "HALF_DOWN", "HALF_C
 """Rounding modes by number."""
 _FLOOR, _CEIL, _DOWN, _UP, _EVEN, _HALF_UP, _HALF_DOWN, _HALF_CEIL, _HALF_FLOOR = range(9)
 
-WORK = 1 << 26
-"""Most steps that are done for one element."""
+WORK = 1 << 28
+"""Most steps of a whole proof, about 15 s of CPU. One element may take SHARE of those that are left: hard ones leave some for
+easy ones."""
+SHARE = 1.0 / 16
 BLOCK = 32
 """M to begin with."""
 _WORTH = 64
@@ -367,14 +369,16 @@ def evaluate(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: Any, root: int, operand: Any, witness: Any) -> Any:
-    """Whether line `root` and the last are equal for all values of the variables: (what was found, least and largest value)."""
+def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: Any, root: int, operand: Any, witness: Any,
+           left: Any) -> Any:
+    """Whether line `root` and the last are equal for all values of the variables: (what was found, least and largest value).
+    `left[0]` are the steps that may be done, and are then left."""
     total, last = 1, len(program) - 1
     for v in range(len(variables)):
         total *= variables[v, 2]
     single = len(variables) > 1
     m = 1 if single else min(total, BLOCK)
-    least, most, work = np.int64(1) << 62, -(np.int64(1) << 62), 0
+    least, most, end = np.int64(1) << 62, -(np.int64(1) << 62), np.int64(left[0] * (1 - SHARE))
     f, patches = np.zeros((len(program), 4), np.int64), np.zeros((64, 3), np.int64)  # patches: number of first value, J, I
     depth = _cover(patches, 0, total, m)
     while depth > 0:
@@ -384,8 +388,8 @@ def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: 
             patches[depth, 0], patches[depth, 1] = begin + 1, j - 1
             depth, j = depth + 1, 0
         answer, value, line = evaluate(program, arg, shift, neg, table, variables, m, begin, j, i, f)
-        work += line + 1
-        if work > WORK:
+        left[0] -= line + 1
+        if left[0] < end:
             return UNKNOWN, least, most
         if answer == GROW:
             if m * value > total:
@@ -447,9 +451,10 @@ def _refute(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def compare_programs(programs: Programs, table: Ints) -> Any:
+def compare_programs(programs: Programs, table: Ints, left: Ints) -> Any:
     """Whether the steps `root` and the last one of every program agree on all values: (what was found; where they differ, as the
-    operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value)."""
+    operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value). `left[0]` are the steps
+    that may be done for all of them, and are then left."""
     n = len(programs.root)
     found, witness, lo, hi = np.full(n, UNKNOWN), np.zeros((n, 6), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     known = {np.int64(0): -1}  # the elements of a channel have equal programs
@@ -466,7 +471,7 @@ def compare_programs(programs: Programs, table: Ints) -> Any:
         taken = slice(programs.arg_first[i], programs.arg_first[i + 1])
         variables = programs.variables[programs.variable_first[i]:programs.variable_first[i + 1]]
         found[i], lo[i], hi[i] = _agree(lines, programs.arg[taken], programs.shift[taken], programs.neg[taken], table, variables,
-                                        programs.root[i], programs.operands[i], witness[i])
+                                        programs.root[i], programs.operands[i], witness[i], left)
     return found, witness, lo, hi
 
 

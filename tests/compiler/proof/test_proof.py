@@ -112,6 +112,13 @@ def test_merged_elements_are_found_as_sums() -> None:
     assert prove(g, netlist, places).whole
 
 
+def test_a_proof_ends_and_says_what_it_has_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright.compiler.proof.WORK", 30)
+    proof = prove(*optimised("layers"))
+    assert not proof.whole
+    assert "not covered, checked on vectors: node 'r', requant" in str(proof)
+
+
 # -- mutations -----------------------------------------------------------------------------------------------------------
 
 
