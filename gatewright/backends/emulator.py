@@ -10,13 +10,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from gatewright.backends.emulator_kernel import Chunk, KernelText
+from gatewright.backends.rendering import TEMPLATES, templates
 from gatewright.errors import InternalError
 from gatewright.ir import expr as ex
 from gatewright.ir.design import Design, Port
@@ -27,7 +26,6 @@ from gatewright.ir.ops import Input
 FOLDER = "emulator"
 PART_ROWS = 2000
 """Rows of one file, which is compiled by itself."""
-_TEMPLATES = Path(__file__).parent.parent / "templates" / "emulator"
 _ONCE = ("lanes.h", "engine.h", "gatewright_emulator.h")
 _RENDERED = {"state.h": "state.h", "variant.h": "variant.h", "variant.cpp": "variant.cpp", "emulator.cpp": "emulator.cpp",
              "{name}_emulator.h": "accessor.h", "cms.cpp": "cms.cpp", "CMakeLists.txt": "CMakeLists.txt",
@@ -58,10 +56,8 @@ def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, s
     values = {"name": design.name, "header": header, "inputs": inputs, "outputs": outputs, "slots": text.slots,
               "chunks": len(text.chunks), "parts": len(parts), "latency_cycles": design.latency_cycles,
               "narrow": max(p["lanes"] for p in inputs + outputs), "reals": None not in casts.values()}
-    loader = jinja2.FileSystemLoader(_TEMPLATES)
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in _ONCE}
+    environment = templates(FOLDER)
+    files = {name: (TEMPLATES / FOLDER / name).read_text(encoding="utf-8") for name in _ONCE}
     for path, template in _RENDERED.items():
         files[path.format(name=design.name)] = environment.get_template(f"{template}.j2").render(values)
     part = environment.get_template("part.cpp.j2")

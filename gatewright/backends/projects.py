@@ -4,16 +4,13 @@ nextpnr, and the IP-XACT component (IEEE 1685-2009, the edition that Vivado's ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from gatewright.backends.part import load_part
+from gatewright.backends.rendering import templates
 from gatewright.ir.design import Design
 
 FOLDER = "projects"
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 _NEXTPNR = {"lfe5u-45f": {"family": "ecp5", "device": "45k", "package": "CABGA381"}}
 """What nextpnr calls the parts that it knows; any package holds the five pins of the shell."""
 _FAMILIES = ("artix7", "artixuplus", "kintex7", "kintexu", "kintexuplus", "spartan7", "versal", "virtex7", "virtexu", "virtexuplus",
@@ -28,7 +25,7 @@ def emit(design: Design, sources: Sequence[str], values: Mapping[str, Any]) -> d
     A script builds for the design's part where its tool knows that, and asks for a device where not.
     """
     part, name = load_part(values["header"]["part"]), design.name
-    templates = {
+    files = {
         "component.xml": "component.xml",
         f"{FOLDER}/vivado/ooc.tcl": "vivado_ooc.tcl", f"{FOLDER}/vivado/shell.tcl": "vivado_shell.tcl",
         f"{FOLDER}/quartus/build.tcl": "quartus_build.tcl", f"{FOLDER}/quartus/{name}.qpf": "quartus.qpf",
@@ -40,10 +37,8 @@ def emit(design: Design, sources: Sequence[str], values: Mapping[str, Any]) -> d
         "families": _FAMILIES, "devices": {"vivado": part.name if part.vendor == "amd" else None,
                                            "quartus": part.name.upper() if part.vendor == "intel" else None,
                                            "nextpnr": _NEXTPNR.get(part.name)}}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([_TEMPLATES / FOLDER, _TEMPLATES / "verilog"]), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=lambda template: template == "component.xml.j2")
-    return {path: environment.get_template(f"{template}.j2").render(values) for path, template in templates.items()}
+    environment = templates(FOLDER, "verilog", autoescape=lambda template: template == "component.xml.j2")
+    return {path: environment.get_template(f"{template}.j2").render(values) for path, template in files.items()}
 
 
 def _ports(buses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

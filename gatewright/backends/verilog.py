@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from gatewright.backends import projects
 from gatewright.backends.identifiers import is_reserved
 from gatewright.backends.part import load_part
+from gatewright.backends.rendering import templates
 from gatewright.backends.verilog_kernel import KernelText, comment
 from gatewright.errors import InternalError
 from gatewright.ir.design import Design, End, Port
 
-_FOLDER = Path(__file__).parent.parent / "templates" / "verilog"
 _CLOCK_NS = 5.0
 """Period in the constraints of a design that was made for no clock."""
 
@@ -50,9 +47,7 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
              "constraints.sdc": "constraints.sdc"}
     if text.add3:
         files[f"rtl/{design.name}_add3.v"] = "add3.v"
-    loader = jinja2.FileSystemLoader(_FOLDER)
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, keep_trailing_newline=True)
+    environment = templates("verilog")
     texts = {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
     return texts | projects.emit(design, sources(design.name, texts), values)
 

@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from gatewright.backends.finn.folding import configurations
 from gatewright.backends.finn.nodes import make_model
+from gatewright.backends.part import load_part
+from gatewright.backends.rendering import templates
 from gatewright.errors import UserError
 from gatewright.ir.design import Design
 from gatewright.ir.graph import Graph
 
 FOLDER = "finn"
 MODEL = "model.onnx"
-_TEMPLATES = Path(__file__).parents[2] / "templates" / "finn"
 
 
 def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, str | bytes]:
     """The files by path. Raises UserError, naming the node, for what FINN has no layer for."""
-    if not str(header["part"]).startswith("xc"):
+    if load_part(str(header["part"])).vendor != "amd":
         raise UserError(f"FINN knows no part '{header['part']}'", remedy="Choose an AMD part")
     model = make_model(graph, design.name)
     folding, styles = configurations(model.products, header["reuse"], header["layer_reuse"])
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, keep_trailing_newline=True)
-    build = environment.get_template("build.py.j2").render(design=design, header=header, ties=model.ties)
+    build = templates(FOLDER).get_template("build.py.j2").render(design=design, header=header, ties=model.ties)
     files: dict[str, str | bytes] = {
         MODEL: model.onnx.SerializeToString(deterministic=True), "folding.json": json.dumps(folding, indent=1) + "\n",
         "styles.json": json.dumps(styles, indent=1) + "\n", "build.py": build}

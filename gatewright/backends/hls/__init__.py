@@ -8,15 +8,14 @@ an operation of the Graph, in plain loops with the weights as tables (`loops.py`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from gatewright.backends.hls.dialect import AC, AP, Dialect, Pragma
 from gatewright.backends.hls.layer import Layer
 from gatewright.backends.hls.plan import Plan, make_plan, on_grid
 from gatewright.backends.hls.text import moved
+from gatewright.backends.part import load_part
+from gatewright.backends.rendering import templates
 from gatewright.backends.verilog_kernel import comment
 from gatewright.errors import UserError
 from gatewright.ir.design import Design
@@ -29,7 +28,6 @@ DIALECTS = {AP.folder: AP, AC.folder: AC}
 KERNELS = ("loops", "adders")
 LINES = 3_000
 """Functions of about so many lines share a file: compilers need memory by the length of a file."""
-_TEMPLATES = Path(__file__).parents[2] / "templates" / "hls"
 
 
 def emit(dialect: Dialect, design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, str]:
@@ -39,7 +37,7 @@ def emit(dialect: Dialect, design: Design, graph: Graph, header: Mapping[str, An
     Raises UserError where an operation has no loop form, for a reuse factor that the kernel cannot have, and for parts that the
     dialect's tools do not know.
     """
-    if dialect is AP and not str(header["part"]).startswith("xc"):
+    if dialect is AP and load_part(str(header["part"])).vendor != "amd":
         raise UserError(f"Vitis HLS knows no part '{header['part']}'", remedy="Choose an AMD part, or --backend hls-ac")
     plan = make_plan(dialect, design, graph, header)
     files = _files(plan)
@@ -122,6 +120,4 @@ def _files(plan: Plan) -> dict[str, list[Layer]]:
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.get_template(f"{template}.j2").render(values)
+    return templates("hls").get_template(f"{template}.j2").render(values)

@@ -34,7 +34,7 @@ from gatewright.ir.ops import (
     TopK,
     Transpose,
 )
-from gatewright.ir.ops.function import SATURATE, round_shift
+from gatewright.ir.ops.function import SATURATE, half_of, round_shift
 from gatewright.ir.ops.window import Windowed
 
 Operands = Sequence[tuple[str, FixedArray]]
@@ -137,7 +137,7 @@ def _minus(term: str) -> str:
 
 def _rounded(e: Elements, mode: str, shift: Ints, amount: str, wide: str) -> str:
     """v / 2**shift rounded: ir/ops/function.py says how. Where nothing is shifted nothing is added. `wide` is the type of v."""
-    fraction, half = (shift > 0).astype(np.int64), np.where(shift > 0, 1 << np.maximum(shift - 1, 0), 0)
+    fraction, half = (shift > 0).astype(np.int64), half_of(shift)
     names = {"unit": (1 << shift) - 1, "half": half, "below_half": half - fraction, "fraction": fraction}
 
     def constant(name: str) -> str:

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from gatewright.backends.hls4ml.layers import make_model
 from gatewright.backends.hls4ml.model import Constant, Layer, Model
+from gatewright.backends.part import load_part
+from gatewright.backends.rendering import templates
 from gatewright.errors import UserError
 from gatewright.ir.design import Design, Port
 from gatewright.ir.graph import Graph
 
 FOLDER = "hls4ml"
-_TEMPLATES = Path(__file__).parents[2] / "templates" / "hls4ml"
 
 
 def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, str]:
     """The files by path. Raises UserError, naming the node, for what hls4ml has no layer with the same bits for."""
-    if not str(header["part"]).startswith("xc"):
+    if load_part(str(header["part"])).vendor != "amd":
         raise UserError(f"hls4ml's backend Vitis knows no part '{header['part']}'", remedy="Choose an AMD part")
     model = make_model(graph, {p.name: p.rtl for p in design.inputs})
     files = {"layers.json": _layers(model, design), "config.yml": _config(model, design, header),
-             "build.py": _render("build.py", {"design": design, "header": header})}
+             "build.py": templates(FOLDER).get_template("build.py.j2").render(design=design, header=header)}
     return {f"{FOLDER}/{path}": text for path, text in files.items()}
 
 
@@ -60,9 +58,3 @@ def _config(model: Model, design: Design, header: Mapping[str, Any]) -> str:
     for layer in model.layers:
         lines += [f"    {layer.name}:", "      Precision:", *(f"        {key}: {t}" for key, t in layer.precision.items())]
     return "\n".join(lines) + "\n"
-
-
-def _render(template: str, values: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.get_template(f"{template}.j2").render(values)

@@ -10,7 +10,7 @@ from gatewright.compiler.lower.sums import Rows, weighted_sums
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Requant, Table, Thresholds
-from gatewright.ir.ops.function import WRAP, round_shift
+from gatewright.ir.ops.function import WRAP, half_of, round_shift
 
 TABLE_BITS = 6
 """Inputs of a table that is one LUT per bit."""
@@ -41,7 +41,7 @@ def affine(b: NetlistBuilder, x: Rows, mul: Ints, add: Ints) -> Rows:
 
 def rounded(b: NetlistBuilder, x: Rows, mul: Ints, add: Ints, shift: Ints, mode: str) -> Rows:
     """round((mul * x + add) / 2**shift): every mode is a floor after adding a constant and perhaps one bit."""
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    half = half_of(shift)
     unit = (np.int64(1) << shift) - 1
     act = shift > 0
     constant = {"FLOOR": 0 * half, "CEIL": unit, "HALF_CEIL": half, "HALF_FLOOR": half - act}

@@ -15,6 +15,7 @@ from gatewright.compiler.passes.base import PassResult
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Graph, Op, element_type
 from gatewright.ir.ops import Conv, Dense, Requant
+from gatewright.ir.ops.function import half_of
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,6 @@ def on_grid(op: Requant) -> Requant:
 def common(values: Ints) -> Ints:
     """One number for all elements, where they have the same."""
     return values.reshape(-1)[:1].reshape(()) if (values == values.reshape(-1)[0]).all() else values
-
-
-def half_of(shift: Ints) -> Ints:
-    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
 
 
 def taken(op: Requant) -> Ints:

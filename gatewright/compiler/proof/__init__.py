@@ -250,21 +250,25 @@ class _Prover:
         """Every row's value lies within its declared bounds: because its operands' do, because its form does, because it was
         evaluated, or because it is an element of which the range is proven."""
         fine = self.seen | self.fine
-        single = np.flatnonzero((np.diff(self.el.first) == 1) & (self.el.const == 0))
-        single = single[self.el.coef[self.el.first[single]] == 1]
-        row = self.el.row[self.el.first[single]]
+        single, row = self.single(np.arange(len(self.el.const)))
         fine[row[(self.el.lo[single] >= self.netlist.lo[row]) & (self.el.hi[single] <= self.netlist.hi[row])]] = True
         merged = np.flatnonzero(np.diff(self.el.first) > 1)
         of = element_forms(self.forms, self.el, merged)
         fit_bounds(self.net, self.forms, of, self.el.lo[merged], self.el.hi[merged], fine)
-        for row in np.flatnonzero(~fine).tolist():
-            self.uncovered.append((self.netlist.origins[self.netlist.origin[row]], f"bounds of row %{row}", 1))
+        for r in np.flatnonzero(~fine).tolist():
+            self.uncovered.append((self.netlist.origins[self.netlist.origin[r]], f"bounds of row %{r}", 1))
 
     # -- elements --------------------------------------------------------------------------------------------------------
 
     def own(self, op: Op) -> Ints:
         """The elements of a tensor."""
         return np.arange(self.places.start[op.name], self.places.start[op.name] + op.type.size)
+
+    def single(self, elements: Ints) -> tuple[Ints, Ints]:
+        """Those of the elements that are one row as it is, and these rows."""
+        found = elements[(self.el.first[elements + 1] - self.el.first[elements] == 1) & (self.el.const[elements] == 0)]
+        found = found[self.el.coef[self.el.first[found]] == 1]
+        return found, self.el.row[self.el.first[found]]
 
     def numbers(self, op: Op) -> Ints:
         """The elements of all operands, one after the other."""
@@ -316,10 +320,8 @@ class _Prover:
 
     def meet(self, own: Ints) -> None:
         """Cuts the ranges of elements down to the bounds of their rows that are sure."""
-        single = own[(self.el.first[own + 1] - self.el.first[own] == 1) & (self.el.const[own] == 0)]
-        single = single[self.el.coef[self.el.first[single]] == 1]
-        single = single[self.sure[self.el.row[self.el.first[single]]]]
-        row = self.el.row[self.el.first[single]]
+        single, row = self.single(own)
+        single, row = single[self.sure[row]], row[self.sure[row]]
         self.el.lo[single] = np.maximum(self.el.lo[single], self.netlist.lo[row])
         self.el.hi[single] = np.minimum(self.el.hi[single], self.netlist.hi[row])
 

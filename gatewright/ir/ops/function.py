@@ -20,6 +20,11 @@ from gatewright.ir.ops.linear import with_samples
 SATURATE, WRAP = "SAT", "WRAP"
 
 
+def half_of(shift: Ints) -> Ints:
+    """Half of 2**shift; 0 where nothing is shifted."""
+    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+
+
 def round_shift(v: Codes, shift: Ints, mode: str) -> Codes:
     """v / 2**shift rounded to an integer by `mode` (names as in exact.ROUND_NUMBER); int64, exact, shift >= 0."""
     if not shift.any():
@@ -28,7 +33,7 @@ def round_shift(v: Codes, shift: Ints, mode: str) -> Codes:
         return v >> shift
     one = np.int64(1)
     unit = (one << shift) - 1
-    half = np.where(shift > 0, one << np.maximum(shift - 1, 0), 0)
+    half = half_of(shift)
     negative = (v < 0).astype(np.int64)
     fraction = shift > 0
     rules: dict[str, Callable[[], Any]] = {
