@@ -11,7 +11,8 @@ from gatewright.backends.part import DEFAULT_PART, load_part
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.ir.design import Design, Kernel, Port
 from gatewright.ir.fixed import Fixed
-from gatewright.ir.netlist import Netlist, NetlistBuilder, Op
+from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, widths
+from gatewright.ir.offsets import offsets
 
 
 def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5, every: bool = False) -> Netlist:
@@ -54,7 +55,11 @@ def _random_row(b: NetlistBuilder, rng: random.Random, pool: list[int], narrow: 
         args = [r for r in (rng.choice(pool) for _ in range(rng.randint(1, 6))) if _room(b, r) > 7] or [pool[0]]
         args += args[:rng.randint(0, 1)]
         shifts, signs = [rng.randint(0, 2) for _ in args], [rng.random() < .5 for _ in args]
-        return int(b.sum([0, len(args)], args, shifts, signs, rng.randint(-9, 9))[0])
+        imm = rng.randint(-9, 9)
+        if rng.random() < .5:  # the form of the sums that lowering makes
+            own = widths(b.lo[args], b.hi[args])
+            imm = int((offsets(b.lo[args] < 0, own, np.array(signs)) << np.array(shifts)).sum())
+        return int(b.sum([0, len(args)], args, shifts, signs, imm)[0])
     if kind == "bits":
         return int(b.bits(x, rng.randint(0, 9), rng.choice([1, 2, 3, 5, 9, 62]), rng.random() < .5)[0])
     if kind in ("ge", "eq"):

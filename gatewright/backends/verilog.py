@@ -32,10 +32,10 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
     part = load_part(str(header["part"]))
-    text = KernelText(kernel, inputs, outputs, add3=f"{design.name}_add3" if part.adds_three else None)
+    text = KernelText(kernel, inputs, outputs, cells=design.name if part.pairs_luts else None)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
-        "add3": f"{design.name}_add3" if text.add3 else None, "carry_bits": part.carry_bits,
+        "cells": design.name, "carry_bits": part.carry_bits,
         "header": {key: comment(str(header[key])) for key in ("model", "gatewright", "sha256", "part")},
         "clock_ns": float(header["clock_ns"] or _CLOCK_NS), "ports": [_facts(design, p) for p in ports],
         "input_bits": sum(p.width * p.elements for p in design.inputs),
@@ -45,8 +45,7 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     files = {f"rtl/{design.name}.v": "top.v", f"rtl/{design.name}_kernel.v": "kernel.v",
              f"rtl/{design.name}_shell.v": "shell.v", "constraints.xdc": "constraints.xdc",
              "constraints.sdc": "constraints.sdc"}
-    if text.add3:
-        files[f"rtl/{design.name}_add3.v"] = "add3.v"
+    files |= {f"rtl/{design.name}_{cell}.v": f"{cell}.v" for cell in text.cells_used()}
     environment = templates("verilog")
     texts = {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
     return texts | projects.emit(design, sources(design.name, texts), values)

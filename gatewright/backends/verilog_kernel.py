@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from gatewright.backends.add3 import CONSTANT, three_operands
+from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
 from gatewright.ir.netlist import Op
+from gatewright.ir.offsets import flipped, offset_form
 from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
 
 
@@ -42,8 +44,8 @@ def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
 class KernelText:
     """Declarations and statements of one kernel; `lines` is the body of its module."""
 
-    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], add3: str | None = None) -> None:
-        """`add3`: the module that is the three-operand adder; sums that it does are instances of it."""
+    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], cells: str | None = None) -> None:
+        """`cells`: what the names of the modules for LUTs with two outputs begin with; sums that these do are instances of them."""
         netlist = kernel.netlist
         self.netlist, self.segments, self.inputs, self.outputs = netlist, kernel.segments, inputs, outputs
         last = last_use(netlist, kernel.stage, kernel.segments)
@@ -56,12 +58,14 @@ class KernelText:
             getattr(netlist, c).tolist() for c in ("first", "arg", "shift", "neg"))
         self.width, self.stage, self.last = netlist.widths.tolist(), kernel.stage.tolist(), last.tolist()
         self.fixed = constant(netlist).tolist()
+        self.offset = offset_form(netlist).tolist()
+        self.flip = flipped(netlist.lo[netlist.arg] < 0, netlist.widths[netlist.arg], netlist.neg).tolist()
         self.reads = (operand_bits(netlist) != 0).tolist()
         self.tables: dict[tuple[int, int, int, bool, int], str] = {}
         self.clocked = False
-        self.plan = three_operands(netlist)
-        self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist())} if add3 else {}
-        self.module = add3
+        self.cells, self.small_plan, self.plan = cells, small_sums(netlist), three_operands(netlist)
+        self.small = {row: k for k, row in enumerate(self.small_plan.rows.tolist())} if cells else {}
+        self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist()) if row not in self.small} if cells else {}
         body = list(self._groups())
         self.lines = [line for key, name in self.tables.items() for line in self._function(key, name)]
         self.lines += [*body, *self._outputs(), *self._unused()]
@@ -98,8 +102,8 @@ class KernelText:
         vector, stage = f"[{self.width[row] - 1}:0]", self.stage[row]
         is_input = self.op[row] == Op.INPUT
         if not is_input:
-            yield from self._add3(row) if row in self.add3 else (
-                f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",)
+            yield from (self._small(row) if row in self.small else self._add3(row) if row in self.add3 else
+                        (f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",))
         ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
         if not ranks:
             return
@@ -139,6 +143,9 @@ class KernelText:
         """Added operands first, then subtracted ones, then what all constants add up to. A constant below the only operand is
         appended to it."""
         width, stage, total = self.width[row], self.stage[row], self.imm[row]
+        if self.offset[row]:
+            live = [p for p in range(self.first[row], self.first[row + 1]) if not self.fixed[self.arg[p]] and self.reads[p]]
+            return " + ".join(self._flipped(place, stage, width) for place in live) or literal(0, width)
         added: list[str] = []
         subtracted: list[str] = []
         for place in range(self.first[row], self.first[row + 1]):
@@ -159,23 +166,69 @@ class KernelText:
             text += f" - {literal(-total, width)}" if negative else f" + {literal(total, width)}"
         return text.removeprefix(" ") or literal(0, width)
 
+    def _flipped(self, place: int, stage: int, width: int, low: int = 0) -> str:
+        """The same for a sum in offset form: extended by zeros, with bits flipped."""
+        row, shift = self.arg[place], self.shift[place]
+        text = fit(self.name(row, stage), self.width[row], False, low - shift, width)
+        flip = self.flip[place] << shift >> low & (1 << width) - 1
+        return f"({text} ^ {literal(flip, width)})" if flip else text
+
     def _add3(self, row: int) -> Iterable[str]:
         """An instance of the three-operand adder, and copies of the bits below its chain."""
         plan, k = self.plan, self.add3[row]
         width, stage, start = self.width[row], self.stage[row], int(plan.start[k])
-        total, places = int(plan.total[k]), plan.place[k].tolist()
-
-        def operand(place: int, bits: int, low: int) -> str:
-            return literal(total >> low, bits) if place == CONSTANT else self._operand(place, stage, bits, low)
-
-        a, b, c = (operand(place, width - start, start) for place in places)
-        invert = "".join(str(int(n)) for n in plan.negative[k][::-1])
+        total, places, offset = int(plan.total[k]), plan.place[k].tolist(), bool(plan.offset[k])
+        bits = width - start
+        operands, flips = [], []
+        for place, negative, flip in zip(places, plan.negative[k].tolist(), plan.flip[k].tolist(), strict=True):
+            if place == CONSTANT:
+                operands.append(literal(total >> start, bits))
+            elif offset:
+                operands.append(fit(self.name(self.arg[place], stage), self.width[self.arg[place]], False, start - self.shift[place], bits))
+                negative, flip = False, flip << self.shift[place] >> start
+            else:
+                operands.append(self._operand(place, stage, bits, start))
+            flips.append((1 << bits) - 1 if negative else flip & (1 << bits) - 1)
+        settings = [("WIDTH", bits), *((f"FLIP_{x}", literal(f, bits)) for x, f in zip("ABC", flips, strict=True) if f)]
+        settings += [(name, int(v)) for name, v in (("UNITS", plan.units[k]), ("CARRY_OUT", plan.carry_out[k])) if v]
         own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
         yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
-        yield (f"  {self.module} #(.WIDTH({width - start}), .INVERT(3'b{invert}), .UNITS({int(plan.units[k])})) v{row}_sum "
-               f"(.a({a}), .b({b}), .c({c}), .y({own}));")
+        yield (f"  {self.cells}_add3 #({', '.join(f'.{name}({value})' for name, value in settings)}) v{row}_sum "
+               f"(.a({operands[0]}), .b({operands[1]}), .c({operands[2]}), .y({own}));")
         if start:
-            yield f"  assign v{row}[{start - 1}:0] = {operand(places[0], start, 0)};"
+            below = self._flipped if offset else self._operand
+            text = literal(total, start) if places[0] == CONSTANT else below(places[0], stage, start)
+            yield f"  assign v{row}[{start - 1}:0] = {text};"
+
+    def _small(self, row: int) -> Iterable[str]:
+        """Instances of LUTs with two outputs or one, and wires."""
+        plan, k, width, stage = self.small_plan, self.small[row], self.width[row], self.stage[row]
+        places = zip(plan.source[k].tolist(), plan.bit[k].tolist(), strict=True)
+        inputs = ["1'b0" if source < 0 else fit(self.name(source, stage), self.width[source], False, bit, 1) for source, bit in places]
+        pairs = plan.pairs(k)
+        function, half = plan.function[k].tolist(), (1 << 32) - 1
+        yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
+        for low, high in pairs:
+            init = (function[high] & half) << 32 | function[low] & half
+            yield self._lut(f"v{row}_b{low}", init, True, inputs[:-1], f"{{{self._bit(row, high)}, {self._bit(row, low)}}}")
+        for bit in sorted(set(range(width)) - {bit for pair in pairs for bit in pair}):
+            wire = plan.wire(k, bit)
+            if wire is not None:
+                yield f"  assign {self._bit(row, bit)} = {[*inputs, literal(0, 1), literal(1, 1)][wire]};"
+            else:
+                yield self._lut(f"v{row}_b{bit}", function[bit], False, inputs, self._bit(row, bit))
+
+    def cells_used(self) -> list[str]:
+        """The modules of LUTs that the body has instances of."""
+        text = "\n".join(self.lines)
+        return [cell for cell in ("add3", "lut5", "lut6") if f"  {self.cells}_{cell} #(" in text]
+
+    def _bit(self, row: int, bit: int) -> str:
+        return f"v{row}[{bit}]"
+
+    def _lut(self, name: str, init: int, pair: bool, inputs: Sequence[str], output: str) -> str:
+        return (f"  {self.cells}_lut{5 if pair else 6} #(.INIT(64'h{init:016x})) {name} "
+                f"(.x({{{', '.join(reversed(inputs))}}}), .y({output}));")
 
     def _comparison(self, begin: int, stage: int, sign: str) -> str:
         """Both sides in the narrowest common type; with a constant, as the few gates that it is."""

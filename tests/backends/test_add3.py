@@ -91,7 +91,14 @@ def check_plan(netlist: Netlist, seed: int) -> int:
         start, width = int(plan.start[k]), int(netlist.widths[row])
         operands = [int(plan.total[k]) if p == CONSTANT else values[netlist.arg[p]] << int(netlist.shift[p])
                     for p in plan.place[k].tolist()]
-        chain = sum(~(x >> start) if n else x >> start for x, n in zip(operands, plan.negative[k].tolist(), strict=True))
+        if plan.offset[k]:  # extended by zeros, with bits flipped
+            operands = [((values[netlist.arg[p]] & (1 << int(netlist.widths[netlist.arg[p]])) - 1) ^ flip) << int(netlist.shift[p])
+                        for p, flip in zip(plan.place[k].tolist(), plan.flip[k].tolist(), strict=True)]
+        negative = plan.negative[k] & ~plan.offset[k]
+        chain = sum(~(x >> start) if n else x >> start for x, n in zip(operands, negative.tolist(), strict=True))
+        if plan.carry_out[k]:
+            assert sorted(x >> width - 2 for x in operands)[:2] == [0, 0]
+            assert max(operands) < 1 << width - 1
         below = operands[0] & (1 << start) - 1
         assert 0 <= plan.units[k] <= FREE_UNITS
         assert not any(x & (1 << start) - 1 for x in operands[1:])
@@ -102,14 +109,22 @@ def check_plan(netlist: Netlist, seed: int) -> int:
 # -- the cells -----------------------------------------------------------------------------------------------------------
 
 
-def prove(folder: Path, adder: str, cases: list[tuple[int, int, int]], unit: str = "CARRY8") -> bool:
-    """Whether `adder`, as Yosys reads it, is the plain sum for every (width, invert, units), by SAT over all inputs."""
+Case = tuple[int, int, int, int]
+"""Width, which of a, b and c have their bits flipped (a bit mask), units, and whether the highest bit is a carry out."""
+
+
+def prove(folder: Path, adder: str, cases: list[Case], unit: str = "CARRY8") -> bool:
+    """Whether `adder`, as Yosys reads it, is the plain sum in every case, by SAT over all inputs."""
     ports, cells, sums = [], [], []
-    for k, (width, invert, units) in enumerate(cases):
-        a, b, c = (f"{'~' if invert >> n & 1 else ''}{x}{k}" for n, x in enumerate("abc"))
-        ports.append(f"input [{width - 1}:0] a{k}, b{k}, c{k}, output [{width - 1}:0] y{k}")
-        cells.append(f"  dut_add3 #(.WIDTH({width}), .INVERT({invert}), .UNITS({units})) u{k} (a{k}, b{k}, c{k}, y{k});")
-        sums.append(f"  assign y{k} = ({a}) + ({b}) + ({c}) + {units};")
+    for k, (width, flipped, units, carry_out) in enumerate(cases):
+        own = [width - 2 * carry_out, width - 2 * carry_out, width - carry_out]
+        flips = [(1 << bits) - 1 if flipped >> n & 1 else 0 for n, bits in enumerate(own)]
+        ports += [f"input [{bits - 1}:0] {x}{k}" for x, bits in zip("abc", own, strict=True)] + [f"output [{width - 1}:0] y{k}"]
+        settings = "".join(f", .FLIP_{x}({width}'d{flip})" for x, flip in zip("ABC", flips, strict=True))
+        cells.append(f"  dut_add3 #(.WIDTH({width}){settings}, .UNITS({units}), .CARRY_OUT({carry_out})) u{k} "
+                     f"(.a(a{k}), .b(b{k}), .c(c{k}), .y(y{k}));")
+        a, b, c = (f"{'~' if flip else ''}{x}{k}" for x, flip in zip("abc", flips, strict=True))
+        sums.append(f"  assign y{k} = {{{a}}} + {{{b}}} + {{{c}}} + {units};")
     for name, body in (("cells", cells), ("sums", sums)):
         (folder / f"{name}.v").write_text("\n".join([f"module {name}({', '.join(ports)});", *body, "endmodule", ""]))
     (folder / "add3.v").write_text(adder)
@@ -137,21 +152,23 @@ def adder_text(unit: str = "CARRY8") -> str:
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_cells_are_the_sum_for_all_inputs(unit: str, tmp_path: Path) -> None:
     """Every table and every carry in at two bits; chains of one to three units at the other widths."""
-    cases = list(product([2], range(8), [0, 1, 2])) + list(product([1, 4, 5, 9], [0b000, 0b110], [2]))
+    cases = list(product([2], range(8), [0, 1, 2], [0])) + list(product([1, 4, 5, 9], [0b000, 0b110], [2], [0]))
+    cases += list(product([3, 4, 5, 6, 9], [0b000, 0b011, 0b101], [0], [1]))
     assert prove(tmp_path, adder_text(unit), cases, unit[:6])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", range(1, 10))
 def test_the_cells_are_the_sum_in_every_case(width: int, tmp_path: Path) -> None:
-    assert prove(tmp_path, adder_text(), list(product([width], range(8), [0, 1, 2])))
+    assert prove(tmp_path, adder_text(), list(product([width], range(8), [0, 1, 2], [0] if width < 3 else [0, 1])))
 
 
 @pytest.mark.parametrize(("right", "wrong"), [("TA & TB", "TA | TB"), ("32'hFF00FF00", "32'hFF00FF01"),
-                                              ("UNITS > 1;", "UNITS > 0;"), ("carry[8*i]),", "carry[0]),")])
+                                              ("UNITS > 1;", "UNITS > 0;"), ("carry[8*i]),", "carry[0]),"),
+                                              ("carry[CHAIN]", "carry[CHAIN-1]"), ("FLIP_B[i]", "FLIP_A[i]")])
 def test_the_proof_finds_wrong_cells(right: str, wrong: str, tmp_path: Path) -> None:
     assert right in adder_text()
-    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1), (9, 0, 2)])
+    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1, 0), (9, 0, 2, 0), (6, 0b010, 0, 1)])
 
 
 # -- the kernel on cells -------------------------------------------------------------------------------------------------

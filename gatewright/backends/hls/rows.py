@@ -16,6 +16,7 @@ from gatewright.backends.hls.dialect import Dialect, Pragma, constant_type, lite
 from gatewright.backends.hls.layer import Array, Layer
 from gatewright.ir.fixed import Fixed
 from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.offsets import flipped, offset_form
 from gatewright.ir.usage import constant
 
 MOST_ROWS = 1_000
@@ -42,6 +43,8 @@ class Rows:
         self.first, self.arg, self.shift, self.neg = (
             getattr(netlist, c).tolist() for c in ("first", "arg", "shift", "neg"))
         self.fixed = constant(netlist).tolist()
+        self.offset = offset_form(netlist).tolist()
+        self.flip = flipped(netlist.lo[netlist.arg] < 0, netlist.widths[netlist.arg], netlist.neg).tolist()
         self.place: dict[int, tuple[Array, int]] = {}
 
     def type(self, row: int) -> str:
@@ -111,7 +114,14 @@ class Rows:
         arg, shift = self.arg[place], self.shift[place]
         if self.fixed[arg]:
             return literal(self.lo[arg] << shift)
-        return f"({self.type(row)}(v{arg}) << {shift})" if shift else f"v{arg}"
+        value = self._flipped(place) if self.offset[row] else f"v{arg}"
+        return f"({self.type(row)}({value}) << {shift})" if shift else value
+
+    def _flipped(self, place: int) -> str:
+        """An operand of a sum in offset form."""
+        arg, flip = self.arg[place], self.flip[place]
+        own = (1 << int(Fixed(self.lo[arg], self.hi[arg], 0).width)) - 1
+        return f"{self.dialect.integer(Fixed(0, own, 0))}(v{arg} ^ {literal(flip)})" if flip else f"v{arg}"
 
     def _expression(self, row: int) -> str:
         at = self.first[row]
@@ -138,6 +148,9 @@ class Rows:
 
     def _sum(self, row: int) -> str:
         """Added operands first, then subtracted ones, then what all constants add up to."""
+        if self.offset[row]:
+            live = [p for p in range(self.first[row], self.first[row + 1]) if not self.fixed[self.arg[p]]]
+            return " + ".join(self.operand(place, row) for place in live)
         total, added, subtracted = self.imm[row], list[str](), list[str]()
         for place in range(self.first[row], self.first[row + 1]):
             arg = self.arg[place]

@@ -1,9 +1,10 @@
-"""How long the carry chain of a sum is."""
+"""How long the carry chain of a sum is, and how many LUTs it takes."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from gatewright.backends.small_sums import chain_luts, small_sums
 from gatewright.compiler.arithmetic.digits import Bools
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Netlist, Op
@@ -17,10 +18,12 @@ def chain_bits(width: Ints, shift: Ints, negative: Bools) -> Ints:
     return np.asarray(np.maximum(width - np.where(lowest, shift[:, 0], shift[:, 1]), 0))
 
 
-def chains(netlist: Netlist, size: int) -> Ints:
-    """Bits of the chains of all sums of `size` operands, int64[rows]; a constant beside others is not counted."""
-    rows = np.flatnonzero((netlist.op == Op.SUM) & (np.diff(netlist.first) == size))
-    if size == 1:
-        return netlist.widths[rows]
-    places = netlist.first[rows][:, None] + np.arange(size)
-    return chain_bits(netlist.widths[rows], netlist.shift[places].astype(np.int64), netlist.neg[places])
+def sum_luts(netlist: Netlist, pairs_luts: bool) -> Ints:
+    """LUTs of every sum of up to three operands, int64[rows]; 0 for other rows. `pairs_luts`: small ones need no chain."""
+    luts = np.zeros(len(netlist), np.int64)
+    rows = np.flatnonzero(netlist.op == Op.SUM)
+    luts[rows] = chain_luts(netlist, rows)
+    if pairs_luts:
+        small = small_sums(netlist)
+        luts[small.rows] = small.luts
+    return luts

@@ -5,7 +5,7 @@ Model, for a part with LUTs of L inputs (all counts are of logic that stays afte
 - an addition costs one LUT per bit of its carry chain. The chain starts where two operands overlap: lower bits, where
   only one un-negated operand (and no constant) is live, are wires, and so is a constant that lies below the only operand's
   lowest bit; a constant rides along for free. k operands are
-  k - 1 additions in a balanced tree.
+  k - 1 additions in a balanced tree. Sums of few bits take LUTs alone where a LUT has two outputs (backends/small_sums.py).
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
 - `select` costs one LUT per bit, two that limit a value from both sides one together; a table one LUT of L inputs per bit,
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
+from gatewright.backends.small_sums import carries_out, small_sums
 from gatewright.compiler.arithmetic.depth import levels
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.offsets import offset_form
 from gatewright.ir.usage import constant, uses
 
 Floats = NDArray[np.float64]
@@ -52,16 +54,25 @@ def row_costs(netlist: Netlist, part: Part) -> RowCosts:
             rule(netlist, part, rows, costs)
     if part.adds_three:
         _three_operands(netlist, part, costs)
+    if part.pairs_luts:
+        _small_sums(netlist, part, costs)
     return costs
 
 
 def _three_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
     """Sums in one chain of three operands: a LUT per bit, and the way of the saved carry through the LUT below."""
     plan = three_operands(netlist)
-    chain = netlist.widths[plan.rows] - plan.start
+    chain = netlist.widths[plan.rows] - plan.start - plan.carry_out
     costs.lut[plan.rows] = costs.carry_bits[plan.rows] = chain
     costs.adders[plan.rows] = np.where((plan.place == CONSTANT).any(axis=1), 1, 2)
     costs.delay_ns[plan.rows] = _add_delay(part, chain) + part.delay["net"] + part.delay["lut"]
+
+
+def _small_sums(netlist: Netlist, part: Part, costs: RowCosts) -> None:
+    """Sums without a chain: one level of LUTs."""
+    small = small_sums(netlist)
+    costs.lut[small.rows], costs.carry_bits[small.rows] = small.luts, 0
+    costs.delay_ns[small.rows] = np.where(small.luts > 0, part.delay["net"] + part.delay["lut"], 0.0)
 
 
 def _add_delay(part: Part, bits: Ints) -> Floats:
@@ -86,7 +97,8 @@ def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     fixed = constant(netlist)[arg]
     zeros = np.full(len(rows), 63)
     np.minimum.at(zeros, owner[fixed], trailing_zeros(netlist.lo[arg[fixed]]) + netlist.shift[place[fixed]])
-    zeros = np.minimum(zeros, trailing_zeros(netlist.imm[rows]))
+    offset = offset_form(netlist)[rows]
+    zeros = np.where(offset, 63, np.minimum(zeros, trailing_zeros(netlist.imm[rows])))
     order = np.lexsort((netlist.shift[place], owner))
     order = order[~fixed[order]]
     owner, place, arg = owner[order], place[order], arg[order]
@@ -108,12 +120,12 @@ def _sums(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     widest = np.zeros(len(rows), np.int64)
     np.maximum.at(widest, owner, np.minimum(own, width[owner]))
     area = np.where(live > 2, spread - widest + live - 1, chain)
-    costs.lut[rows] = costs.carry_bits[rows] = area
+    costs.lut[rows], costs.carry_bits[rows] = np.maximum(area - carries_out(netlist)[rows], 0), area
     costs.adders[rows] = np.where(chain > 0, np.maximum(live - 1, 1), 0)
     levels = np.maximum(np.ceil(np.log2(np.maximum(live, 1))), 1)
     # where both operands repeat their signs in the two highest bits, synthesis gives these one LUT, off the dedicated wire
     repeated = (netlist.lo[arg] < 0) & (shift + own < width[owner])
-    shared = (live == 2) & (np.bincount(owner, repeated, minlength=len(rows)) == 2) & (part.carry_group_bits > 1)
+    shared = (live == 2) & ~offset & (np.bincount(owner, repeated, minlength=len(rows)) == 2) & (part.carry_group_bits > 1)
     late = np.maximum(part.delay["net"] - part.delay["carry_group"] * (chain // part.carry_group_bits), 0)
     costs.delay_ns[rows] = levels * (_add_delay(part, chain) + np.where(shared, late, 0.0))
 

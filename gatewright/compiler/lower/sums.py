@@ -6,18 +6,20 @@ tree. Many sums are built at once, level by level, without a loop over outputs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.compiler.arithmetic.chains import chains
+from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.depth import levels
-from gatewright.compiler.arithmetic.digits import signed_digits
+from gatewright.compiler.arithmetic.digits import Bools, signed_digits
 from gatewright.compiler.arithmetic.sharing import Shared, plans, share
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
+from gatewright.ir.offsets import offsets
 
 Rows = NDArray[np.int32]
 
@@ -48,7 +50,7 @@ def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints) -> int:
     netlist = trial.build()
     if b.arity == 3:
         netlist, _ = fuse_sums(netlist)
-    return int(sum(chains(netlist, size).sum() for size in (1, 2, 3)))
+    return int(sum_luts(netlist, b.arity == 3).sum())
 
 
 def _build(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints) -> Rows:
@@ -56,18 +58,19 @@ def _build(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Int
     first, sums = len(operands), len(imm)
     step, depth = _steps(shared, first, sums, b.arity)
     rows = np.concatenate([operands, np.zeros(shared.nodes, np.int64)])
-    limit = 1 << MAX_WIDTH - 1
+    bias = np.zeros(len(rows), np.int64)
     for k in range(1, int(step.max(initial=0)) + 1):
         nodes = np.flatnonzero(step == k)
         index = np.full(sums + shared.nodes, -1)
         index[sums + nodes] = np.arange(len(nodes))
         i = np.flatnonzero(index[shared.out] >= 0)
         node = shared.node[i]
-        rows[first + nodes] = trees(b, index[shared.out[i]], rows[node], shared.shift[i], shared.negative[i], depth[node],
-                                    np.zeros(len(nodes), np.int64), np.full(len(nodes), -limit), np.full(len(nodes), limit - 1))
+        terms = Terms(index[shared.out[i]], rows[node], shared.shift[i], shared.negative[i], depth[node], bias[node])
+        rows[first + nodes], bias[first + nodes] = trees(b, terms, len(nodes))
     i = np.flatnonzero(shared.out < sums)
     node = shared.node[i]
-    return trees(b, shared.out[i], rows[node], shared.shift[i], shared.negative[i], depth[node], imm, lo, hi)
+    terms = Terms(shared.out[i], rows[node], shared.shift[i], shared.negative[i], depth[node], bias[node])
+    return trees(b, terms, sums, Wanted(imm, lo, hi))[0]
 
 
 def _steps(shared: Shared, operands: int, sums: int, arity: int) -> tuple[Ints, Ints]:
@@ -89,72 +92,105 @@ def _steps(shared: Shared, operands: int, sums: int, arity: int) -> tuple[Ints, 
     return step, depth
 
 
-def trees(b: NetlistBuilder, out: Any, row: Any, shift: Any, neg: Any, depth: Any, imm: Ints, lo: Ints,
-          hi: Ints) -> Rows:
-    """rows[k] = sum of ±(row << shift) over the terms with out == k, plus imm[k], as trees of `b.arity`-operand sums.
+@dataclass(frozen=True)
+class Terms:
+    """Of sums, in columns: `±((row - bias) << shift)` belongs to sum `out`, and is there after `depth` additions."""
 
-    In every round the terms that are there by then (`depth`) are added in groups of like places, low ones first. A constant takes the
-    place of an operand where sums have three, and rides for free where they have two.
+    out: Ints
+    row: Ints
+    shift: Ints
+    negative: Bools
+    depth: Ints
+    bias: Ints
+
+    def __getitem__(self, which: Any) -> Terms:
+        return Terms(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    @staticmethod
+    def joined(parts: list[Terms]) -> Terms:
+        return Terms(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Terms)))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What sums must be: their constants and bounds."""
+
+    imm: Ints
+    lo: Ints
+    hi: Ints
+
+
+def trees(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints]:
+    """Rows of the sums of their terms as trees of `b.arity`-operand sums, and biases: how much larger than the sum every row is.
+
+    Inner sums are unsigned (ir/offsets.py), and so are all, with a bias each, where nothing else is `wanted`. In every round the terms
+    that are there by then are added in groups of like places, low ones first. A constant takes the place of an operand where sums
+    have three, and rides for free where they have two.
     """
-    neg = np.asarray(neg, bool)
-    result = np.full(len(imm), -1, np.int32)
-    extra = (imm != 0) & (b.arity == 3)
+    rows, bias = np.full(sums, -1, np.int64), np.zeros(sums, np.int64)
+    constant = np.zeros(sums, np.int64)
+    if wanted and b.arity == 3:
+        offset = offsets(b.lo[terms.row] < 0, widths(b.lo[terms.row], b.hi[terms.row]), terms.negative) | terms.bias
+        constant = ((wanted.imm != 0) | (np.bincount(terms.out, offset != 0, sums) > 0)).astype(np.int64)
     level = 0
-    while len(out):
-        waits = depth > level
-        middle = 2 * shift + widths(b.lo[row], b.hi[row])
-        order = np.lexsort((row, shift, middle, waits, out))
-        out, row, shift, neg, depth, waits = (v[order] for v in (out, row, shift, neg, depth, waits))
-        count = np.bincount(out, minlength=len(imm))
-        there = np.bincount(out[~waits], minlength=len(imm))
+    while len(terms.out):
+        own = widths(b.lo[terms.row], b.hi[terms.row])
+        waits = terms.depth > level
+        order = np.lexsort((terms.row, terms.shift, 2 * terms.shift + own, waits, terms.out))
+        terms, waits = terms[order], waits[order]
+        out = terms.out
+        count, there = np.bincount(out, minlength=sums), np.bincount(out[~waits], minlength=sums)
         begin = np.cumsum(count) - count
         position = np.arange(len(out)) - begin[out]
-        positive = np.bincount(out[~neg], minlength=len(imm)) > 0
-        ready = (count + extra <= b.arity) & (positive | (count < 3))
-        _finish(b, result, ready, begin, count, row, shift, neg, imm, lo, hi)
-        open_ = ~ready[out]
+        positive = np.bincount(out[~terms.negative], minlength=sums) > 0
+        ready = (count > 0) & (count + constant <= b.arity) & (positive | (count < 3) | (wanted is None))
+        for size in range(1, b.arity + 1):
+            k = np.flatnonzero(ready & (count == size))
+            rows[k], bias[k] = _last(b, terms, begin[k], size, Wanted(wanted.imm[k], wanted.lo[k], wanted.hi[k]) if wanted else None)
         groups = there // b.arity
-        rest = there - groups * b.arity
-        pairs = (b.arity == 3) & (rest == 2) & ((count + extra) % 2 == 0)  # an even number of terms takes one pair
         grouped = groups * b.arity
-        heads = [np.flatnonzero(open_ & (position < grouped[out]) & (position % b.arity == 0))]
-        heads.append(np.flatnonzero(open_ & pairs[out] & (position == grouped[out])))
-        parts = [_add(b, i, size, row, shift, neg) for i, size in zip(heads, (b.arity, 2), strict=True)]
-        alone = open_.copy()
+        pairs = (b.arity == 3) & (there - grouped == 2) & ((count + constant) % 2 == 0)  # an even number of terms takes one pair
+        heads = [np.flatnonzero(~ready[out] & (position < grouped[out]) & (position % b.arity == 0)),
+                 np.flatnonzero((~ready & pairs)[out] & (position == grouped[out]))]
+        alone = ~ready[out]
+        made = []
         for i, size in zip(heads, (b.arity, 2), strict=True):
-            for k in range(size):
-                alone[i + k] = False
-        made = [(out[i], *p, np.full(len(i), level + 1)) for i, p in zip(heads, parts, strict=True)]
-        kept = tuple(v[alone] for v in (out, row, shift, neg, depth))
-        out, row, shift, neg, depth = (np.concatenate(c) for c in zip(*made, kept, strict=True))
+            alone[(i[:, None] + np.arange(size)).reshape(-1)] = False
+            made.append(_add(b, terms, i, size, level + 1))
+        terms = Terms.joined([*made, terms[alone]])
         level += 1
-    empty = np.flatnonzero(result < 0)
+    empty = np.flatnonzero(rows < 0)
     if len(empty):
-        result[empty] = b.const(imm[empty])
-    return result
+        rows[empty] = b.const(wanted.imm[empty] if wanted else 0 * empty)
+    return rows.astype(np.int32), bias
 
 
-def _add(b: NetlistBuilder, head: Ints, size: int, row: Any, shift: Any, neg: Any) -> tuple[Rows, Ints, Any]:
-    """Sums of `size` terms from each of `head` on: rows, shifts and signs. The lowest term is never subtracted."""
+def _add(b: NetlistBuilder, terms: Terms, head: Ints, size: int, depth: int) -> Terms:
+    """Unsigned sums of `size` terms from each of `head` on. The lowest term is never subtracted."""
     members = head[:, None] + np.arange(size)
-    members = np.take_along_axis(members, np.argsort(shift[members], axis=1, kind="stable"), 1)
-    low, flip = shift[members[:, 0]], neg[members[:, 0]]
-    rows = b.sum(np.arange(0, size * len(head) + 1, size), row[members].reshape(-1),
-                 (shift[members] - low[:, None]).reshape(-1), (neg[members] ^ flip[:, None]).reshape(-1))
-    return rows, low, flip
+    members = np.take_along_axis(members, np.argsort(terms.shift[members], axis=1, kind="stable"), 1)
+    low, flip = terms.shift[members[:, 0]], terms.negative[members[:, 0]]
+    row, shift, negative = terms.row[members], terms.shift[members] - low[:, None], terms.negative[members] ^ flip[:, None]
+    offset = (offsets(b.lo[row] < 0, widths(b.lo[row], b.hi[row]), negative) << shift).sum(axis=1)
+    bias = offset + (np.where(negative, -1, 1) * terms.bias[members] << shift).sum(axis=1)
+    rows = b.sum(np.arange(0, size * len(head) + 1, size), row.reshape(-1), shift.reshape(-1), negative.reshape(-1), offset)
+    return Terms(terms.out[head], rows.astype(np.int64), low, flip, np.full(len(head), depth), bias)
 
 
-def _finish(b: NetlistBuilder, result: Rows, ready: Any, begin: Ints, count: Ints, row: Any, shift: Any, neg: Any,
-            imm: Ints, lo: Ints, hi: Ints) -> None:
-    """Writes the rows of the outputs whose last terms fit one sum."""
-    for size in range(1, b.arity + 1):
-        k = np.flatnonzero(ready & (count == size))
-        if size == 1:
-            first = begin[k]
-            plain = (shift[first] == 0) & ~neg[first] & (imm[k] == 0)
-            result[k[plain]] = row[first[plain]]
-            k = k[~plain]
-        if len(k):
-            members = (begin[k][:, None] + np.arange(size)).reshape(-1)
-            result[k] = b.sum(np.arange(0, size * len(k) + 1, size), row[members], shift[members], neg[members], imm[k],
-                              bounds=(lo[k], hi[k]))
+def _last(b: NetlistBuilder, terms: Terms, begin: Ints, size: int, wanted: Wanted | None) -> tuple[Ints, Ints]:
+    """Rows, and biases, of sums of `size` terms from each of `begin` on, the last ones of their trees."""
+    members = begin[:, None] + np.arange(size)
+    row, shift, negative = terms.row[members], terms.shift[members], terms.negative[members]
+    biased = (np.where(negative, -1, 1) * terms.bias[members] << shift).sum(axis=1)
+    if wanted:
+        imm, bias, bounds = wanted.imm - biased, 0 * biased, (wanted.lo, wanted.hi)
+    else:
+        imm = (offsets(b.lo[row] < 0, widths(b.lo[row], b.hi[row]), negative) << shift).sum(axis=1)
+        bias, bounds = biased + imm, None
+    rows = row[:, 0].copy()
+    k = np.flatnonzero((size > 1) | (shift[:, 0] != 0) | negative[:, 0] | (imm != 0))
+    if len(k):
+        bounds = (bounds[0][k], bounds[1][k]) if bounds else None
+        rows[k] = b.sum(np.arange(0, size * len(k) + 1, size), row[k].reshape(-1), shift[k].reshape(-1), negative[k].reshape(-1), imm[k],
+                        bounds)
+    return rows, bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatewright.compiler.lower.sums import trees, weighted_sums
+from gatewright.compiler.lower.sums import Terms, Wanted, trees, weighted_sums
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
 from gatewright.ir.netlist_eval import evaluate
 
@@ -31,7 +31,8 @@ def test_trees(seed: int) -> None:
     shift, neg, depth = rng.integers(0, 5, terms), rng.random(terms) < 0.5, rng.integers(0, 4, terms)
     imm = rng.integers(-20, 20, sums)
     reach = np.full(sums, 11 * 16 * terms + 20)
-    y = trees(b, out, x[row], shift, neg, depth, imm, -reach, reach)
+    terms_ = Terms(out, x[row].astype(np.int64), shift, neg, depth, np.zeros(terms, np.int64))
+    y, _ = trees(b, terms_, sums, Wanted(imm, -reach, reach))
     b.output("y", y)
     netlist = b.build()
     verify(netlist)
@@ -51,13 +52,14 @@ def test_a_balanced_tree_and_a_late_term() -> None:
     def depth(late: int, terms: int) -> int:
         at = np.zeros(terms, np.int64)
         at[0] = late
-        rows = trees(b, np.zeros(terms, np.int64), x[:terms], np.zeros(terms, np.int64), at > 9, at, zero, -reach, reach)
+        zeros = np.zeros(terms, np.int64)
+        rows, _ = trees(b, Terms(zeros, x[:terms].astype(np.int64), zeros, zeros > 0, at, zeros), 1, Wanted(zero, -reach, reach))
         return depth_of(b.build(), int(rows[0]))
 
     assert [depth(0, n) for n in (1, 2, 3, 4, 5, 8, 9)] == [0, 1, 2, 2, 3, 3, 4]
     # a term of depth 3 is added last, to a tree of the eight others that is as deep by then
     zeros = np.zeros(9, np.int64)
-    rows = trees(b, zeros, x, zeros, zeros > 0, np.array([3] + [0] * 8), zero, -reach, reach)
+    rows, _ = trees(b, Terms(zeros, x.astype(np.int64), zeros, zeros > 0, np.array([3] + [0] * 8), zeros), 1, Wanted(zero, -reach, reach))
     assert x[0] in b.build().arg[b.build().first[rows[0]]:b.build().first[rows[0] + 1]]
 
 

@@ -1,7 +1,8 @@
 """Fuse sums: an addition that only other additions read joins them all, where a part adds three operands in one chain.
 
 AMD's LUT6_2 adds three operands with one LUT per bit (backends/add3.py). A chain has two free ones, so a fused sum needs its
-constant and the number of subtracted operands (-x = ~x + 1) to add up to 0, 1 or 2 at the chain's lowest bit.
+constant and the number of subtracted operands (-x = ~x + 1) to add up to 0, 1 or 2 at the chain's lowest bit, or its constant to be
+the offset of its operands (ir/offsets.py).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import numba
 import numpy as np
 
 from gatewright.backends.add3 import FREE_UNITS
-from gatewright.compiler.arithmetic.chains import chain_bits
+from gatewright.compiler.arithmetic.chains import chain_bits, sum_luts
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.rebuild import with_operands
-from gatewright.ir.fixed import Ints
+from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.offsets import offsets
 from gatewright.ir.usage import constant, uses
 
 
@@ -31,13 +33,16 @@ def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
     chain = chain_bits(netlist.widths[user], shift, negative)
     start = netlist.widths[user] - chain
     units = (imm >> start) + negative.sum(axis=1)
-    fits = (imm & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (shift.max(axis=1) < 64)
+    fits = (imm & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS)
+    fits |= imm == (offsets(netlist.lo[rows] < 0, netlist.widths[rows], negative) << np.minimum(shift, MAX_WIDTH)).sum(axis=1)
+    fits &= shift.max(axis=1) < 64
     fits &= (rows[:, 0] != child) & (rows[:, 0] != rows[:, 1]) & (rows[:, 0] != rows[:, 2]) & (rows[:, 1] != rows[:, 2])
     reads = uses(netlist)
     everywhere = np.bincount(child[fits], minlength=len(netlist)) == reads
-    saved = np.bincount(child, _chain(netlist, user) - chain, minlength=len(netlist))
+    luts = sum_luts(netlist, True)
+    saved = np.bincount(child, luts[user] - chain, minlength=len(netlist))
     candidates = np.unique(child[everywhere[child]])
-    saved[candidates] += _chain(netlist, candidates)
+    saved[candidates] += luts[candidates]
     candidates = candidates[saved[candidates] > 0]
     order = np.argsort(-saved[candidates] / (1 + reads[candidates]), kind="stable")
     by_child = np.argsort(child, kind="stable")
@@ -88,9 +93,3 @@ def _operands(netlist: Netlist, user: Ints, place: Ints, child: Ints) -> tuple[I
     negative[:, 1:] ^= outer_neg[:, None]
     inner = np.where(outer_neg, -netlist.imm[child], netlist.imm[child]) << outer_shift
     return netlist.arg[places].astype(np.int64), shift, negative, netlist.imm[user] + inner
-
-
-def _chain(netlist: Netlist, rows: Ints) -> Ints:
-    places = netlist.first[rows][:, None] + np.arange(2)
-    bits = chain_bits(netlist.widths[rows], netlist.shift[places].astype(np.int64), netlist.neg[places])
-    return np.where(netlist.imm[rows] == 0, bits, netlist.widths[rows])
