@@ -110,10 +110,10 @@ def _inputs(netlist: Netlist) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     order = np.lexsort((np.abs(weight), owner))
     owner, arg, bit, weight = (v[order] for v in (owner, arg, bit, weight))
     place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    source, bits_of, weights = np.full((len(rows), INPUTS), -1), np.zeros((len(rows), INPUTS), np.int64), np.zeros((len(rows), INPUTS), np.int64)
-    for column, v in ((source, arg), (bits_of, bit), (weights, weight)):
-        column[owner, place] = v
-    return rows, source, bits_of, weights, base[rows]
+    columns = np.zeros((3, len(rows), INPUTS), np.int64)
+    columns[0] = -1
+    columns[:, owner, place] = arg, bit, weight
+    return rows, *columns, base[rows]
 
 
 def chain_luts(netlist: Netlist, rows: Ints) -> Ints:

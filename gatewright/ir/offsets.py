@@ -17,15 +17,13 @@ from gatewright.ir.usage import constant
 def offsets(signed: Bools, width: Ints, negative: Bools) -> Ints:
     """What makes operands of `width` bits unsigned by flipping bits: for ±x, an int64 to be shifted as x is."""
     half = np.int64(1) << np.maximum(width - 1, 0)
-    moved: Ints = np.where(signed, half - negative.astype(np.int64), np.where(negative, 2 * half - 1, 0))
-    return moved
+    return np.asarray(np.where(signed, half - negative, np.where(negative, 2 * half - 1, 0)), np.int64)
 
 
 def flipped(signed: Bools, width: Ints, negative: Bools) -> Ints:
     """Those bits, as a mask."""
     half = np.int64(1) << np.maximum(width - 1, 0)
-    mask: Ints = np.where(signed, half, 0) ^ np.where(negative, 2 * half - 1, 0)
-    return mask
+    return np.asarray(np.where(signed, half, 0) ^ np.where(negative, 2 * half - 1, 0), np.int64)
 
 
 def offset_form(netlist: Netlist) -> Bools:
@@ -38,4 +36,4 @@ def offset_form(netlist: Netlist) -> Bools:
     rest = netlist.imm.copy()
     operands = is_sum[owner]
     np.subtract.at(rest, owner[operands], (np.where(fixed[arg], known, offset) << shift)[operands])
-    return np.logical_and(is_sum, rest == 0)
+    return np.asarray(is_sum & (rest == 0))

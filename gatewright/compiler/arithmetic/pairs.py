@@ -28,17 +28,15 @@ def _key(n: int, s: int, g: int, m: int, t: int, h: int) -> int:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _bounds(key: int, lo: Any, hi: Any) -> Any:
+def _reach(key: int, reach: Any) -> Any:
     """Of the sum that the pair is: `first + (±second << distance)`."""
-    n, m, weight = key >> 28, (key >> 7) & 0x1FFFFF, 2.0 ** ((key >> 1) & 63)
-    return lo[n] + (-hi[m] if key & 1 else lo[m]) * weight, hi[n] + (-lo[m] if key & 1 else hi[m]) * weight
+    return reach[key >> 28] + reach[(key >> 7) & 0x1FFFFF] * 2.0 ** ((key >> 1) & 63)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _worth(key: int, times: int, lo: Any, hi: Any, seed: int) -> Any:
+def _worth(key: int, times: int, reach: Any, seed: int) -> Any:
     """Minus the LUTs that sharing a pair saves, those of its adder for every occurrence but one: heaps give the smallest."""
-    low, high = _bounds(key, lo, hi)
-    width = np.log2(max(high, -low) + 1.0) + (1.0 if low < 0 else 0.0)
+    width = np.log2(_reach(key, reach) + 1.0)
     return (1 - times) * max(width - ((key >> 1) & 63), 1.0) * (1.0 + NOISE * noise(key, seed))
 
 
@@ -52,17 +50,17 @@ def _count(i: int, digit: Any, members: Any, keys: Any, counts: Any, filled: int
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi_in: Any, load_in: Any, budget_in: Any,
+def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, reach_in: Any, load_in: Any, budget_in: Any,
           arity: int, least: int, seed: int) -> Any:
     """Takes out pairs that occur at least `least` times, 2 or more. Arguments and result are the state of `sharing.share`."""
-    n, nodes, sums = len(out_in), len(lo_in), len(budget_in)
+    n, nodes, sums = len(out_in), len(reach_in), len(budget_in)
     room = 3 * n  # a pair takes two digits away and adds one, at least twice, and has two digits of its own
     out, node, shift, sign = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
     out[:n], node[:n], shift[:n], sign[:n] = out_in, node_in, shift_in, sign_in
     digit, alive, digits = (node, shift, sign), np.zeros(room, np.bool_), n
     alive[:n] = True
-    lo, hi, load = np.zeros(nodes + n), np.zeros(nodes + n), np.ones(nodes + n)
-    lo[:nodes], hi[:nodes], load[:nodes] = lo_in, hi_in, load_in
+    reach, load = np.zeros(nodes + n), np.ones(nodes + n)
+    reach[:nodes], load[:nodes] = reach_in, load_in
     # digits of a sum: member[begin[c] : begin[c] + length[c]]; digits of a node: a linked list
     begin, length = np.zeros(sums + 1, np.int64), np.zeros(sums, np.int64)
     for i in range(n):
@@ -81,7 +79,7 @@ def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi
         length[c] += 1
         used[c] += load[node[i]]
         next_of_node[i], of_node[node[i]] = of_node[node[i]], i
-    heap = [(_worth(keys[k], counts[k], lo, hi, seed), keys[k]) for k in range(len(keys)) if counts[k] >= least]
+    heap = [(_worth(keys[k], counts[k], reach, seed), keys[k]) for k in range(len(keys)) if counts[k] >= least]
     heapq.heapify(heap)
     x, y = np.zeros(n, np.int64), np.zeros(n, np.int64)
     made_a, made_b, made_shift, made_sign = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -89,7 +87,7 @@ def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi
     while len(heap):
         score, key = heapq.heappop(heap)
         k = slot(keys, key)
-        now = _worth(key, counts[k], lo, hi, seed)
+        now = _worth(key, counts[k], reach, seed)
         if counts[k] < least or now < score:  # in the second case a better entry is there too
             continue
         if now > score:
@@ -117,7 +115,7 @@ def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi
             counts[k] = -(1 << 30)  # never again within the depth
             continue
         new = nodes
-        lo[new], hi[new] = _bounds(key, lo, hi)
+        reach[new] = _reach(key, reach)
         load[new] = needed
         made_a[made], made_b[made], made_shift[made], made_sign[made] = a, b, distance, differ
         nodes, made = nodes + 1, made + 1
@@ -146,11 +144,11 @@ def pairs(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi
                     count = counts[slot(keys, pair)]
                     if count >= least and pair not in pushed:
                         pushed.add(pair)
-                        heapq.heappush(heap, (_worth(pair, count, lo, hi, seed), pair))
+                        heapq.heappush(heap, (_worth(pair, count, reach, seed), pair))
     for m in range(made):  # a pair is a sum of two digits, as deep as it is
         for which, up, opposite in ((made_a[m], 0, 0), (made_b[m], made_shift[m], made_sign[m])):
             out[digits], node[digits], shift[digits], sign[digits], alive[digits] = sums + m, which, up, opposite, True
             digits += 1
     left = np.flatnonzero(alive)
     budget = np.concatenate((budget_in, load[nodes - made:nodes]))
-    return out[left], node[left], shift[left], sign[left], lo[:nodes], hi[:nodes], load[:nodes], budget
+    return out[left], node[left], shift[left], sign[left], reach[:nodes], load[:nodes], budget

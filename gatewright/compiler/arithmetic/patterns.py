@@ -85,16 +85,16 @@ def _worth(count: int, key: int, seed: int) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def patterns(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any, hi_in: Any, load_in: Any, budget_in: Any,
+def patterns(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, reach_in: Any, load_in: Any, budget_in: Any,
              arity: int, least: int, seed: int) -> Any:
     """Takes out patterns of at least `least` digits, 3 or more. Arguments and result are the state of `sharing.share`."""
-    n, nodes, sums = len(out_in), len(lo_in), len(budget_in)
+    n, nodes, sums = len(out_in), len(reach_in), len(budget_in)
     room = 6 * n  # a pattern of m digits adds m + 2 and takes 2 m away: at most n patterns
     out, node, shift, sign = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
     out[:n], node[:n], shift[:n], sign[:n] = out_in, node_in, shift_in, sign_in
     digit, alive = (out, node, shift, sign), np.zeros(room, np.bool_)
-    lo, hi, load = np.zeros(nodes + n), np.zeros(nodes + n), np.ones(nodes + n)
-    lo[:nodes], hi[:nodes], load[:nodes] = lo_in, hi_in, load_in
+    reach, load = np.zeros(nodes + n), np.ones(nodes + n)
+    reach[:nodes], load[:nodes] = reach_in, load_in
     used, budget = np.zeros(sums + n), np.zeros(sums + n)
     budget[:sums] = budget_in
     of_sum, next_of_sum = np.full(sums + n, EMPTY, np.int64), np.full(room, EMPTY, np.int64)
@@ -133,9 +133,7 @@ def patterns(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any,
             _leave(i, digit, alive, of_node, next_of_node, keys, counts)
             _leave(y[f], digit, alive, of_node, next_of_node, keys, counts)
             out[digits], node[digits], shift[digits], sign[digits] = sums, node[i], shift[i] - base, sign[i] ^ flip
-            weight, negative = 2.0 ** shift[digits], sign[digits] == 1
-            lo[nodes] += weight * (-hi[node[i]] if negative else lo[node[i]])
-            hi[nodes] += weight * (-lo[node[i]] if negative else hi[node[i]])
+            reach[nodes] += reach[node[i]] * 2.0 ** shift[digits]
             digits += 1
         for s, up, opposite in ((c, base, flip), (d, base + distance, flip ^ differ)):
             out[digits], node[digits], shift[digits], sign[digits] = s, nodes, up, opposite
@@ -155,4 +153,4 @@ def patterns(out_in: Any, node_in: Any, shift_in: Any, sign_in: Any, lo_in: Any,
                         heapq.heappush(heap, (_worth(count, key, seed), key))
                 j = next_of_node[j]
     left = np.flatnonzero(alive)
-    return out[left], node[left], shift[left], sign[left], lo[:nodes], hi[:nodes], load[:nodes], budget[:sums]
+    return out[left], node[left], shift[left], sign[left], reach[:nodes], load[:nodes], budget[:sums]

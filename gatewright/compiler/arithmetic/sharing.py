@@ -3,12 +3,13 @@
 Sums are sets of signed digits `±(node << shift)`. Two searches take turns, each greedy, each with counts that follow
 every change: `pairs.py` finds two digits that occur together in many sums, `patterns.py` many digits that two sums have
 in common. What they find becomes a sum of its own, a shared node, which takes part from then on. Which turns are best
-differs from matrix to matrix, so several plans are tried and the cheapest is built (compiler/lower/sums.py).
+differs from matrix to matrix, so several plans are tried (compiler/lower/sums.py); the cheapest is then refined (`refine.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from gatewright.compiler.arithmetic.depth import places
 from gatewright.compiler.arithmetic.digits import Bools
 from gatewright.compiler.arithmetic.pairs import pairs
 from gatewright.compiler.arithmetic.patterns import patterns
+from gatewright.compiler.arithmetic.refine import refine
 from gatewright.ir.fixed import Ints
 
 MAX_NODES = 1 << 21
@@ -48,7 +50,10 @@ _STEPS = (
     (("pairs", 2),))
 """Of twenty orders tried on eight networks: the best single one, and four that are best where it is not."""
 
-_SEEDS = {0: 1, 1: 1, 2: 4, 3: 24}
+_SEEDS = {0: 1, 1: 1, 2: 1, 3: 6}
+_WORK = {0: 0, 1: 100, 2: 1000, 3: 10_000}
+"""Steps of refinement per digit, about ten million a second."""
+_HEAT = 1.0
 EFFORTS = tuple(_SEEDS)
 
 
@@ -59,34 +64,59 @@ def plans(effort: int, digits: int, sums: int) -> tuple[Plan, ...]:
     return tuple(Plan(steps, seed) for seed in range(_SEEDS[effort]) for steps in _STEPS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shared:
     """Digits of the sums, in columns: `±(node << shift)` belongs to sum `out`.
 
-    Nodes below the number of operands are the operands. Node `operands + k`, `k < nodes`, is shared: it is the sum
-    `sums + k`, whose digits are of operands and of earlier shared nodes.
+    Nodes below `operands` are the operands. Node `operands + k`, `k < nodes`, is shared: it is the sum `sums + k`. `state` is what the
+    searches take and give: out, node, shift, sign (1: negative), reach and load of the nodes, budget of the sums.
     """
 
-    nodes: int
-    out: Ints
-    node: Ints
-    shift: Ints
-    negative: Bools
+    operands: int
+    state: tuple[Any, ...]
+
+    @property
+    def nodes(self) -> int:
+        return len(self.state[4]) - self.operands
+
+    @property
+    def out(self) -> Ints:
+        return np.asarray(self.state[0])
+
+    @property
+    def node(self) -> Ints:
+        return np.asarray(self.state[1])
+
+    @property
+    def shift(self) -> Ints:
+        return np.asarray(self.state[2])
+
+    @property
+    def negative(self) -> Bools:
+        return np.asarray(self.state[3] == 1)
 
 
-def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, lo: Ints, hi: Ints, arity: int,
+def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, reach: Ints, arity: int,
           plan: Plan = Plan(_STEPS[0]), slack: int = SLACK) -> Shared:
-    """Finds what the sums share. Digits in columns; `lo`, `hi`: bounds of the operands, which are nodes 0..len(lo)-1.
+    """Finds what the sums share. Digits in columns; `reach`: highest minus lowest value of every operand; these are nodes
+    0..len(reach)-1.
 
     `arity`: operands of one addition. The depth of every sum is bounded: terms of depth t fit into a tree of depth D
     while the sum of arity**t stays within arity**D (Kraft's inequality).
     """
     count = np.bincount(out, minlength=sums)
-    if int((count * (count - 1) // 2).sum()) > MAX_PAIRS or len(lo) + len(out) >= MAX_NODES or not len(out):
-        return Shared(0, out, node, shift, negative)
-    state = (out, node, shift, negative.astype(np.int64), lo.astype(np.float64), hi.astype(np.float64),
-             np.ones(len(lo)), places(np.maximum(count, 1), arity) * float(arity) ** slack)
-    for search, least in plan.steps:
-        state = {"pairs": pairs, "patterns": patterns}[search](*state, arity, least, plan.seed)
-    out, node, shift, sign, low = state[:5]
-    return Shared(len(low) - len(lo), out, node, shift, sign == 1)
+    state: tuple[Any, ...] = (out, node, shift, negative.astype(np.int64), reach.astype(np.float64), np.ones(len(reach)),
+                              places(np.maximum(count, 1), arity) * float(arity) ** slack)
+    if int((count * (count - 1) // 2).sum()) <= MAX_PAIRS and len(reach) + len(out) < MAX_NODES and len(out):
+        for search, least in plan.steps:
+            state = {"pairs": pairs, "patterns": patterns}[search](*state, arity, least, plan.seed)
+    return Shared(len(reach), state)
+
+
+def refined(shared: Shared, low: Ints, constant: Bools, arity: int, effort: int) -> Shared:
+    """The same sums from a longer search on; `low`: least value of the operands' bits, read as unsigned; `constant`: the outputs to which
+    something is added."""
+    work = _WORK[effort] * len(shared.out)
+    if not work or not shared.nodes:
+        return shared
+    return Shared(shared.operands, refine(*shared.state, low, constant.astype(np.int64), arity, work, _HEAT, 1))

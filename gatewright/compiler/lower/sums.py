@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.depth import levels
 from gatewright.compiler.arithmetic.digits import Bools, signed_digits
-from gatewright.compiler.arithmetic.sharing import Shared, plans, share
+from gatewright.compiler.arithmetic.sharing import Shared, plans, refined, share
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
@@ -34,10 +34,18 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     operands, operand = np.unique(row[used], return_inverse=True)
     digits = signed_digits(out[used], operand.reshape(-1), weight[used])
     effort = b.effort if np.bincount(digits[0]).max(initial=0) > 1 else 0  # single digits share nothing
-    tried = [share(*digits, len(imm), b.lo[operands], b.hi[operands], b.arity, plan)
-             for plan in plans(effort, len(digits[0]), len(imm))]
-    best = min(tried, key=lambda shared: _luts(b, operands, shared, imm)) if len(tried) > 1 else tried[0]
+    reach = b.hi[operands] - b.lo[operands]
+    tried = [share(*digits, len(imm), reach, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
+    best = _cheapest(b, operands, tried, imm)
+    if effort:
+        width = widths(b.lo[operands], b.hi[operands])
+        unsigned = b.lo[operands] + offsets(b.lo[operands] < 0, width, np.zeros(len(width), np.bool_))
+        best = _cheapest(b, operands, [best, refined(best, unsigned, np.ones(len(imm), np.bool_), b.arity, effort)], imm)
     return _build(b, operands, best, imm, lo, hi)
+
+
+def _cheapest(b: NetlistBuilder, operands: Ints, tried: list[Shared], imm: Ints) -> Shared:
+    return min(tried, key=lambda shared: _luts(b, operands, shared, imm)) if len(tried) > 1 else tried[0]
 
 
 def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints) -> int:

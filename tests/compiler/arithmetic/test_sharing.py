@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from gatewright.compiler.arithmetic import sharing
+from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.digits import signed_digits
-from gatewright.compiler.arithmetic.sharing import EFFORTS, Plan, Shared, plans, share
+from gatewright.compiler.arithmetic.pairs import pairs
+from gatewright.compiler.arithmetic.sharing import EFFORTS, Plan, Shared, plans, refined, share
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.ir.netlist import NetlistBuilder
 
 Matrix = np.ndarray
 
@@ -23,7 +27,7 @@ def shared(weight: Matrix, slack: int = 1, lo: int = -128, hi: int = 127, plan: 
     row, out = np.indices(weight.shape)
     digits = signed_digits(*(v.reshape(-1)[weight.reshape(-1) != 0] for v in (out, row, weight)))
     operands, sums = weight.shape
-    return share(*digits, sums, np.full(operands, lo), np.full(operands, hi), arity, plan, slack)
+    return share(*digits, sums, np.full(operands, hi - lo), arity, plan, slack)
 
 
 def terms(result: Shared, sums: int) -> list[list[tuple[int, int]]]:
@@ -109,8 +113,37 @@ def test_the_graph_is_the_matrix(name: str, plan: str, slack: int, arity: int) -
     assert all(d <= most for d, most in zip(depths(result, operands, sums, arity), allowed, strict=True))
     assert additions(result, sums) <= np.maximum(count - 1, 0).sum()
     again = shared(weight, slack, plan=PLANS[plan], arity=arity)
-    for field in Shared.__dataclass_fields__:
-        assert np.array_equal(getattr(result, field), getattr(again, field))
+    assert all(np.array_equal(a, b) for a, b in zip(result.state, again.state, strict=True))
+
+
+@pytest.mark.parametrize("arity", [2, 3])
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_refined_graph_is_the_matrix(name: str, arity: int) -> None:
+    """And the searches before, on its state, again."""
+    weight, slack = MATRICES[name], 1
+    operands, sums = weight.shape
+    before = shared(weight, slack, arity=arity)
+    result = refined(before, np.zeros(operands, np.int64), np.arange(sums) % 2 > 0, arity, 2)
+    assert (linear_forms(result, operands, sums) == weight).all()
+    assert linear_forms(Shared(operands, pairs(*result.state, arity, 2, 0)), operands, sums).tolist() == weight.tolist()
+    count = np.array([np.count_nonzero(d) for d in _digits(weight)])
+    allowed = [ceil_log(c, arity) + slack for c in count.tolist()]
+    assert all(d <= most for d, most in zip(depths(result, operands, sums, arity), allowed, strict=True))
+
+
+def test_refinement_saves_luts() -> None:
+    """And counts them as they are built (test_tree_luts.py)."""
+    luts = []
+    for effort in (0, 2):
+        b = NetlistBuilder("n", 3, effort)
+        b.origin("o")
+        x = b.input("x", np.zeros(24, np.int64), np.full(24, 63)).astype(np.int64)
+        weight = matrix(24, 24, 6, 3)
+        row, out = np.indices(weight.shape)
+        b.output("y", weighted_sums(b, out.reshape(-1), x[row.reshape(-1)], weight.reshape(-1), np.zeros(24), np.full(24, -1 << 30),
+                                    np.full(24, 1 << 30)))
+        luts.append(int(sum_luts(b.build(), True).sum()))
+    assert luts[1] < 0.98 * luts[0]
 
 
 def _digits(weight: Matrix) -> list[list[int]]:
