@@ -3,6 +3,7 @@ computed with 200 digits and rounded by the definition, and against onnxruntime 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -217,6 +218,22 @@ def test_wide_operands(activation: Activation, tmp_path: Path) -> None:
     with mpmath.workdps(60):
         expected = [wanted.code(activation.of(given.value(int(k)))) for k in codes[probes, 0]]
     assert got[probes].tolist() == expected == results(c, codes[probes]).tolist()
+
+
+def test_twenty_bits(tmp_path: Path) -> None:
+    """No table holds that: thresholds, or, where those are too many, a quick refusal."""
+    given, wanted = Grid(20, 2.0**-16), Grid(5, 0.25)
+    c = compiled(between(given, wanted, lambda net, x: net.op("Gelu", x)), tmp_path)
+    codes = np.array([*given.codes[::20011], *range(-60, 60)]).reshape(-1, 1)
+    with mpmath.workdps(60):
+        expected = [wanted.code(given.value(int(k)) * mpmath.ncdf(given.value(int(k)))) for k in codes[:, 0]]
+    assert results(c, codes).reshape(-1).tolist() == expected
+    for bits in (14, 16):
+        model = between(given, Grid(bits, 2.0 ** (3 - bits)), lambda net, x: net.op("Gelu", x))
+        start = time.process_time()
+        with pytest.raises(UserError, match="its operand has 1048576 codes"):
+            compiled(model, tmp_path)
+        assert time.process_time() - start < 5
 
 
 def test_far_tails(tmp_path: Path) -> None:

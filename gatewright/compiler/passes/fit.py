@@ -37,6 +37,10 @@ MAX_MEMORY = 1 << 16
 MAX_SHIFT = 26
 SMALL = 4
 """Intervals of so few codes are computed code by code: cheaper than by their ends."""
+SAMPLES = 64
+"""Parts of a range, whose ends give a first idea of how many steps a function takes in it."""
+MAX_HALVINGS = 1 << 15
+"""Of ranges, in the search for the steps of a function; each takes about a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,11 @@ def thresholds(steps: list[Steps], groups: Groups) -> Form:
 
 def up_and_down(f: ex.Expr, groups: Groups, node: str) -> list[Form]:
     """Thresholds that count up and thresholds that count down."""
+    halvings = 0
+    for at, low, high in zip(groups.functions(f), groups.lo, groups.hi, strict=True):
+        halvings += effort(at, low, high, node)
+        if halvings > MAX_HALVINGS:
+            raise too_many_steps(low, high, node)
     ups, downs = [], []
     for index, low, high in zip(groups.index, groups.lo, groups.hi, strict=True):
         runs = constant_runs(f, index, groups.shape, low, high, node)
@@ -291,33 +300,39 @@ def constant_runs(f: ex.Expr, index: tuple[int, ...], shape: tuple[int, ...], lo
                   ) -> list[tuple[int, int]]:
     """(first x, value) of the longest intervals of lo..hi on which the function of one element is constant."""
     at = ex.scalar(f, index, shape)
-    runs: list[tuple[int, int]] = []
-    total = 0
-
-    def found(x: int, value: int) -> None:
-        nonlocal total
-        if not runs or runs[-1][1] != value:
-            total += abs(value - runs[-1][1]) if runs else 0
-            runs.append((x, value))
-        if total > MAX_STEPS:
-            raise UserError(f"it is not monotone, its operand has {hi - lo + 1} codes (a table holds {MAX_MEMORY}) and its "
-                            f"result takes more than {MAX_STEPS} steps", node=node,
-                            remedy="Quantise its operand to 16 bits or fewer, or the result to fewer bits")
-
     one = ex.element(f, index, shape)
-    stack = [(lo, hi)]
-    while stack:
-        a, b = stack.pop()
-        ends = [int(e.item()) for e in ex.bounds(one, [(exacts(a), exacts(b))])] if b - a > SMALL else []
-        if ends and ends[0] == ends[1]:
-            found(a, ends[0])
-        elif ends:
-            mid = (a + b) // 2
-            stack += [(mid + 1, b), (a, mid)]
-        else:
-            for x in range(a, b + 1):
-                found(x, at(x))
+    found: list[tuple[int, int]] = []
+    pending = [(lo, hi)]
+    while pending:
+        found += [(x, at(x)) for a, b in pending if b - a <= SMALL for x in range(a, b + 1)]
+        wide = [(a, b) for a, b in pending if b - a > SMALL]
+        pending = []
+        ends = ex.bounds(one, [(exacts([a for a, _ in wide]), exacts([b for _, b in wide]))]) if wide else ((), ())
+        for (a, b), low, high in zip(wide, *(np.broadcast_to(e, len(wide)) for e in ends), strict=True):
+            if low == high:
+                found.append((a, int(low)))
+            else:
+                pending += [(a, (a + b) // 2), ((a + b) // 2 + 1, b)]
+    found.sort()
+    runs = [first for first, before in zip(found, [None, *found], strict=False) if before is None or before[1] != first[1]]
+    if sum(abs(after - before) for (_, before), (_, after) in itertools.pairwise(runs)) > MAX_STEPS:
+        raise too_many_steps(lo, hi, node)
     return runs
+
+
+def effort(at: Callable[[int], int], lo: int, hi: int, node: str) -> int:
+    """About how many halvings `constant_runs` takes, from a few values. Raises UserError where these say that the steps are too many."""
+    values = [at(lo + (hi - lo) * k // SAMPLES) for k in range(SAMPLES + 1)]
+    steps = sum(abs(b - a) for a, b in itertools.pairwise(values))
+    if steps > MAX_STEPS:
+        raise too_many_steps(lo, hi, node)
+    return steps * ((hi - lo).bit_length() - steps.bit_length())
+
+
+def too_many_steps(lo: int, hi: int, node: str) -> UserError:
+    return UserError(f"it is not monotone, its operand has {hi - lo + 1} codes (a table holds {MAX_MEMORY}) and its result takes "
+                     f"more steps than can be found (at most {MAX_STEPS})", node=node,
+                     remedy="Quantise its operand to 16 bits or fewer, or the result to fewer bits")
 
 
 @dataclass(frozen=True)
