@@ -144,11 +144,9 @@ def encode(graph: Graph, casts: Mapping[str, Cast], values: Mapping[str, Array])
 
 def _encoded(expr: ex.Expr, x: Array) -> Codes:
     """The host's quantiser. Data repeat values, so where the quantiser is the same for all elements each is done once."""
-    shapes: list[tuple[int, ...]] = []
-    ex.transform(expr, lambda a: shapes.append(a.shape) or a, lambda leaf: leaf)  # type: ignore[func-returns-value]
-    if any(shapes):
+    if any(ex.constant_shapes(expr)):
         return as_integers(ex.evaluate(expr, [exacts(x)])).astype(np.int64)
-    unique, where = np.unique(x, return_inverse=True)
+    unique, where = _unique(x)
     table = as_integers(ex.evaluate(expr, [exacts(unique)])).astype(np.int64)
     return np.asarray(table[where].reshape(x.shape))
 
@@ -156,7 +154,15 @@ def _encoded(expr: ex.Expr, x: Array) -> Codes:
 def decode(op: Input, codes: Codes) -> Exacts:
     """Exact real inputs that the quantiser outside the hardware takes to these codes: what it rounds is the code itself."""
     assert op.encoding is not None
-    value, e = np.asarray(elementwise(Fraction, codes), object), op.encoding.expr
+    expr = op.encoding.expr
+    if any(ex.constant_shapes(expr)):
+        return _decoded(op, expr, codes)
+    unique, where = _unique(codes)
+    return np.asarray(_decoded(op, expr, unique)[where.reshape(codes.shape)])
+
+
+def _decoded(op: Input, e: ex.Expr, codes: Array) -> Exacts:
+    value = np.asarray(elementwise(Fraction, codes), object)
     while not isinstance(e, ex.Leaf):
         if isinstance(e, ex.Affine | ex.Product | ex.Func):
             if not isinstance(e, ex.Affine) or len(e.terms) != 1 or (e.terms[0][1] == 0).any():
@@ -219,9 +225,21 @@ def floats(values: Exacts, dtype: type[np.floating[Any]] = np.float64) -> Array:
     return np.array([_nearest(v, bits) for v in unique], np.float64)[where].reshape(values.shape).astype(dtype)
 
 
+def _unique(x: Array) -> tuple[Array, NDArray[np.int64]]:
+    """The different numbers, and by element the place of its own among these, flat; exact numbers are not sorted, which is slow."""
+    if x.dtype != object:
+        return np.unique(x.reshape(-1), return_inverse=True)
+    numbers, where = _distinct(x)
+    unique = np.empty(len(numbers), object)
+    unique[:] = numbers
+    return unique, where
+
+
 def _distinct(values: Exacts) -> tuple[list[Any], NDArray[np.int64]]:
     number: dict[Any, int] = {}
-    where = [number.setdefault(v, len(number)) for v in values.reshape(-1)]
+    known: dict[int, int] = {}  # by object, which is much faster to look up than an exact number
+    flat = values.reshape(-1)
+    where = [known[id(v)] if id(v) in known else known.setdefault(id(v), number.setdefault(v, len(number))) for v in flat]
     return list(number), np.array(where, np.int64)
 
 

@@ -29,7 +29,7 @@ from gatewright.compiler.data import (
 from gatewright.compiler.driver import first_difference
 from gatewright.compiler.project import Project
 from gatewright.errors import InternalError, ToolMissing, UserError
-from gatewright.ir.exact import Enclosed, Surd
+from gatewright.ir.exact import Enclosed, Surd, elementwise
 from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Graph, Output
 from gatewright.ir.netlist_eval import evaluate_rows
@@ -43,6 +43,9 @@ from gatewright.sim.judge import Surd as JudgeSurd
 from gatewright.sim.probe import probe, visible
 from gatewright.sim.result import Coverage, Mismatch, VerificationResult, compare
 from gatewright.sim.vectors import corner_vectors, random_vectors
+
+TOGETHER = 1 << 24
+"""Codes of all tensors that the judge computes at a time: some hundred megabytes."""
 
 Progress = Callable[[str, float], None]
 
@@ -71,9 +74,12 @@ class Stimulus:
         return len(next(iter(self.codes.values())))
 
     def first(self, count: int) -> Stimulus:
-        data = self.data and replace(self.data, inputs={k: v[:count] for k, v in self.data.inputs.items()},
-                                     outputs={k: v[:count] for k, v in self.data.outputs.items()})
-        return Stimulus({k: v[:count] for k, v in self.codes.items()}, data)
+        return self.part(0, count)
+
+    def part(self, start: int, stop: int) -> Stimulus:
+        data = self.data and replace(self.data, inputs={k: v[start:stop] for k, v in self.data.inputs.items()},
+                                     outputs={k: v[start:stop] for k, v in self.data.outputs.items()})
+        return Stimulus({k: v[start:stop] for k, v in self.codes.items()}, data)
 
 
 def stimulus(project: Project, vectors: int | None, data: str | Path | None, default: int = 256, seed: int = 1,
@@ -115,6 +121,8 @@ def verify(project: Project, level: str, vectors: int | None = None, data: str |
 def coverage(graph: Graph, codes: Mapping[str, Codes]) -> Coverage:
     """How many boundaries of rounding and limiting the inputs meet on both sides."""
     places = directed(graph).boundaries
+    if not len(places):
+        return Coverage(0, 0)
     return Coverage(len(places), int(places.on_both_sides(places.met(graph, joined(graph, codes))).sum()))
 
 
@@ -175,10 +183,30 @@ def _against_data(project: Project, given: Stimulus, expected: Mapping[str, Ints
 
 def _reference(project: Project, given: Stimulus, progress: Progress | None) -> VerificationResult:
     """The judge on the ONNX file against the Graph: every quantiser's code, and every output."""
-    graph, judge = project.model_graph, Judge(project.model.path, project.algorithms, project.options.tensor_types)
-    expected, failure = _specification(project, given, "reference")
-    if failure:
+    judge = Judge(project.model.path, project.algorithms, project.options.tensor_types)
+    if given.data is not None and given.data.outputs and (failure := _specification(project, given, "reference")[1]):
         return failure
+    found, real = Differences(len(given)), RealCodes(project, judge)
+    step = max(1, TOGETHER // sum(op.type.size for op in project.model_graph.ops))
+    for at in range(0, len(given), step):
+        if progress:
+            progress("judge", at / len(given))
+        trace = _judge(project, judge, given.part(at, at + step), at, found)
+        if not found.values:
+            real.count(trace)
+    bad = int(found.vectors.sum())
+    first = next((found.first[name] for name in found.names if name in found.first), None)
+    if first is not None:
+        name = first.output.removeprefix("output ")
+        first = replace(first, output=name, node=trace.node_of(name))
+    return VerificationResult("reference", "failed" if bad else "passed", f"{bad} of {len(given)} vectors differ" if bad else str(real),
+                              len(given), bad, found.values, first_mismatch=first)
+
+
+def _judge(project: Project, judge: Judge, given: Stimulus, start: int, found: Differences) -> Trace:
+    """The same for some of the vectors, which count from `start` on."""
+    graph = project.model_graph
+    at_ports = {f"output {name}": codes for name, codes in _specification(project, given, "reference")[0].items()}
     asked = [project.manifest["logits"].get(o.name, o.name) for o in graph.outputs]
     judged: dict[str, Ints] = {}
     """Codes of the quantisers, in as few bytes as they take: those of a large network are most of what is remembered."""
@@ -186,8 +214,7 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
                       lambda name, codes: judged.update({name: small(codes)} if name in project.quantisers else {}))
     for output, name in zip(graph.outputs, asked, strict=True):
         judged[f"output {output.name}"] = judged_codes(trace, name, output, project.output_casts.get(output.name))
-    at_ports = {f"output {name}": codes for name, codes in expected.items()}
-    found = Differences(len(given))
+    found.names |= dict.fromkeys(judged)
     readers: dict[str, list[tuple[str, int, int]]] = {}
     for name, q in project.quantisers.items():
         readers.setdefault(q.tensor, []).extend([(name, q.factor, q.shift)] * (name in judged))
@@ -199,22 +226,16 @@ def _reference(project: Project, given: Stimulus, progress: Progress | None) -> 
         at, seen[tensor] = seen[tensor], seen[tensor] + len(codes)
         for name, factor, shift in readers[tensor]:
             ours = factor * codes.reshape(len(codes), -1) + shift
-            found.note(name, at, judged[name].reshape(len(given), -1)[at:at + len(codes)], ours)
+            found.note(name, start + at, judged[name].reshape(len(given), -1)[at:at + len(codes)], ours)
             if name in at_ports:
-                found.note(name, at, ours, at_ports[name][at:at + len(codes)])
+                found.note(name, start + at, ours, at_ports[name][at:at + len(codes)])
 
     graph.walk(given.codes, list(readers), compare_block)
-    bad = int(found.vectors.sum())
-    reason = f"{bad} of {len(given)} vectors differ" if bad else approximated(project, judge, trace)
-    first = next((found.first[name] for name in judged if name in found.first), None)
-    if first is not None:
-        name = first.output.removeprefix("output ")
-        first = replace(first, output=name, node=trace.node_of(name))
-    return VerificationResult("reference", "failed" if bad else "passed", reason, len(given), bad, found.values, first_mismatch=first)
+    return trace
 
 
 def needed_again(project: Project, judge: Judge) -> set[str]:
-    """The tensors that `approximated` asks for, after the run."""
+    """The tensors that `RealCodes` asks for, after the run."""
     found = project.manifest["approximations"]
     return {*judge.inputs, *(n for a in found.values() for n in a["readers"]), *(judge.operand(name) for name in found)} if found else set()
 
@@ -232,6 +253,8 @@ class Differences:
         self.vectors = np.zeros(vectors, bool)
         self.values = 0
         self.first: dict[str, Mismatch] = {}
+        self.names: dict[str, None] = {}
+        """All that were compared, in the order of the model."""
 
     def note(self, name: str, at: int, want: Any, got: Any) -> None:
         """Vectors from `at` on: [vectors, elements]."""
@@ -243,25 +266,33 @@ class Differences:
             self.first[name] = Mismatch(at + vector, name, element, _plain(want[vector, element]), _plain(got[vector, element]))
 
 
-def approximated(project: Project, judge: Judge, trace: Trace) -> str:
-    """How many codes behind each Softmax and LayerNormalization are not those of the real function, in words. Raises
-    InternalError where one is further away than the algorithm's bound allows."""
-    said = []
-    outputs = {o.name: o for o in project.graph.outputs}
-    rounded = {q.tensor for q in trace.quantisers}
-    for tensor, approximation in project.manifest["approximations"].items():
-        readers = [n for n in approximation["readers"] if n in rounded or n in outputs]
-        real = judge.real(trace, tensor, readers)
-        other = total = 0
-        for name in readers:
-            near, exact = (t.codes(name) if name in rounded else judged_codes(t, name, outputs[name],
-                           project.output_casts.get(name)) for t in (trace, real))
-            off = np.abs(near - exact)
-            if off.size and off.max() > math.ceil(Fraction(approximation["steps"])):
-                raise InternalError(f"'{tensor}' is off by {off.max()} codes in '{name}', more than its bound allows")
-            other, total = other + int((off > 0).sum()), total + off.size
-        said.append(f"'{tensor}': {other} of {total} codes are not the real function's own")
-    return "; ".join(said)
+class RealCodes:
+    """How many codes behind each Softmax and LayerNormalization are not those of the real function; as text, in words."""
+
+    def __init__(self, project: Project, judge: Judge) -> None:
+        self.project, self.judge = project, judge
+        self.counts = dict.fromkeys(project.manifest["approximations"], (0, 0))
+
+    def count(self, trace: Trace) -> None:
+        """Raises InternalError where a code is further away than the algorithm's bound allows."""
+        outputs = {o.name: o for o in self.project.graph.outputs}
+        rounded = {q.tensor for q in trace.quantisers}
+        for tensor, (other, total) in self.counts.items():
+            approximation = self.project.manifest["approximations"][tensor]
+            readers = [n for n in approximation["readers"] if n in rounded or n in outputs]
+            real = self.judge.real(trace, tensor, readers)
+            for name in readers:
+                near, exact = (t.codes(name) if name in rounded else judged_codes(t, name, outputs[name],
+                               self.project.output_casts.get(name)) for t in (trace, real))
+                off = np.abs(near - exact)
+                if off.size and off.max() > math.ceil(Fraction(approximation["steps"])):
+                    raise InternalError(f"'{tensor}' is off by {off.max()} codes in '{name}', more than its bound allows")
+                other, total = other + int((off > 0).sum()), total + off.size
+            self.counts[tensor] = other, total
+
+    def __str__(self) -> str:
+        return "; ".join(f"'{tensor}': {other} of {total} codes are not the real function's own"
+                         for tensor, (other, total) in self.counts.items())
 
 
 def feeds(project: Project, given: Stimulus) -> dict[str, Any]:
@@ -280,9 +311,10 @@ def feeds(project: Project, given: Stimulus) -> dict[str, Any]:
 
 def judged_codes(trace: Trace, tensor: str, output: Output, cast: Cast | None) -> Any:
     """The codes that the judge's exact values are for an output; those values in steps where they lie between codes."""
-    exact = np.frompyfunc(_number, 1, 1)(trace.exact(tensor))
+    values, where = trace.distinct(tensor)
+    exact = elementwise(_number, values)
     codes = expected_codes(output, exact, cast)
-    return steps(exact, output.meaning) if codes is None else codes
+    return (steps(exact, output.meaning) if codes is None else codes)[where]
 
 
 def _plain(value: Any) -> Any:

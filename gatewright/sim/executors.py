@@ -108,7 +108,7 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Co
     judge, steps = Judge(prepared), Steps(prepared, contexts)
     differences: list[Difference] = []
     compared = 0
-    quantised = {q.tensor: q.node for q in judge.run(known).quantisers}
+    quantised = {q.tensor: q.node for q in judge.run(known, keep=()).quantisers}
     for tensor, name in quantised.items():
         node = _node(prepared, tensor)
         given = {i: known[i] for i in steps.needed(tensor, known)}
@@ -121,7 +121,7 @@ def compare_with_qonnx(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Co
             sound = not steps.unproven(node.input[0])
             differences += _differences(node, name, trace, codes, judge.run({**given, **read}, outputs=[tensor]), sound)
         scale, zero = _grid(node, trace)
-        value = np.asarray((codes.astype(object) - zero) * scale, object)
+        value = _values(codes, scale, zero)
         steps.quantised(tensor, value)
         if not trace.is_constant(tensor):
             known[tensor] = value
@@ -150,6 +150,17 @@ def _grid(node: onnx.NodeProto, trace: Trace) -> tuple[Array, Array]:
         out_scale = trace.exact(node.input[4])
         return out_scale, np.asarray(zero * scale / out_scale, object)
     return scale, zero
+
+
+def _values(codes: NDArray[np.int64], scale: Array, zero: Array) -> Array:
+    """(codes - zero) * scale, exact: float64 where that surely holds it, else exact numbers."""
+    if all(isinstance(v, Fraction) and v == float(v) for v in (*scale.flat, *zero.flat)):
+        digits = max((abs(v.numerator).bit_length() for v in scale.flat), default=0)
+        ends = (int(codes.min(initial=0)), int(codes.max(initial=0)))
+        largest = max((abs(end - v) for end in ends for v in zero.flat), default=Fraction(0))
+        if all(v.denominator == 1 for v in zero.flat) and digits + int(largest).bit_length() <= 53:
+            return np.asarray((codes - zero.astype(np.int64)) * scale.astype(np.float64))
+    return np.asarray((codes.astype(object) - zero) * scale, object)
 
 
 def _codes(node: onnx.NodeProto, trace: Trace, output: Array) -> NDArray[np.int64]:
@@ -321,7 +332,7 @@ def _execute(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Ar
         for step in steps:
             step(context)
         runs.append(context)
-    return {name: np.stack([run[name] for run in runs]) for name in runs[0].keys() - constants.keys()}
+    return {name: np.stack([run.pop(name) for run in runs]) for name in runs[0].keys() - constants.keys()}
 
 
 def _executable(node: onnx.NodeProto, model: onnx.ModelProto) -> Callable[[dict[str, Array]], None]:

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from gatewright.errors import UserError
-from gatewright.sim.judge import Judge, Surd, Trace, integers
+from gatewright.sim.judge import Judge, Surd, Trace, integers, tensor
 from gatewright.sim.judge.numbers import (
     FLOAT32,
     FLOAT64,
@@ -122,6 +122,33 @@ def test_integer_arithmetic_is_exact_at_every_size(size: int) -> None:
                       (integers.floor_divide(a, integers.whole(7, 3)), a.astype(object) // 7)):
         assert got.astype(object).tolist() == want.tolist()
         assert (got.dtype == np.int64) == (max(abs(v) for v in want.ravel().tolist()) < 2**63)
+
+
+@pytest.mark.parametrize("values", [[3, -2, 3, 7, 7, -2, 3, 0], [2**40, -5, 2**40], [2**70, 1, 2**70], []])
+def test_distinct_integers(values: list[int]) -> None:
+    a = integers.settle(np.array(values, object).reshape(1, -1))
+    found, where = integers.distinct(a)
+    assert found.tolist() == sorted(set(values))
+    assert where.shape == a.shape
+    assert found[where].tolist() == a.tolist()
+
+
+@pytest.mark.parametrize("unit", [Fraction(1), Fraction(3, 2), Fraction(-1, 4), Fraction(5, 64), Fraction(1, 3), Fraction(-7, 6)])
+def test_halves_to_even(unit: Fraction) -> None:
+    num = np.arange(-200, 201).reshape(1, -1)
+    got = tensor.halves_to_even(tensor.on_grid(num, unit, False))
+    assert got.tolist() == [[round(n * unit) for n in range(-200, 201)]]
+
+
+def test_exact_numbers_that_repeat_make_the_same_tensor() -> None:
+    """They are looked up in a table; a root among them stays exact."""
+    root = square_root(Fraction(2))
+    for numbers in ([Fraction(1, 3), Fraction(-5, 2)], [Fraction(1, 3), root]):
+        repeated = np.array([[numbers[k % 2] for k in range(20)]], object)
+        assert tensor.of_values(repeated, False).values.tolist() == repeated.tolist()
+        found, where = tensor.distinct_values(tensor.of_values(repeated, False))
+        assert found[where].tolist() == repeated.tolist()
+        assert len(found) == 2 or root in numbers
 
 
 def test_matmul_beyond_float64() -> None:

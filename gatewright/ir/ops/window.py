@@ -13,8 +13,11 @@ from gatewright.ir.graph import OBJECT, Codes, Op
 from gatewright.ir.uniform import compact, spread
 from gatewright.ir.windows import Window
 
+EXACT_FLOAT32 = 1 << 24
 EXACT_FLOAT64 = 1 << 53
 EXACT_INT64 = 1 << 62
+CACHED = 1 << 17
+"""Elements of a depthwise convolution's result that are computed at a time."""
 MANY = 1 << 12
 """Above so many elements, windows over a tensor with one type per channel share the bounds of all positions."""
 
@@ -86,6 +89,8 @@ class Conv(Windowed):
         window = self.window(x.shape[1:])
         samples, (out, inner) = len(x), weight.shape[:2]
         g = self.groups
+        if inner == 1 and out == g:
+            return _depthwise(x, weight, window)
         y = np.zeros((samples, out, *window.out), x.dtype)
         for tap, positions, elements in window.taps():
             part, w = x[last(elements)], weight[last(tap)]
@@ -132,13 +137,25 @@ class Conv(Windowed):
     def compute(self, operands: list[Codes]) -> Codes:
         x = operands[0] - self.fill
         reach = int(np.abs(x).max(initial=0)) * self.gain()
-        kind = np.float64 if reach < EXACT_FLOAT64 else np.int64
+        kind = np.float32 if reach < EXACT_FLOAT32 else np.float64 if reach < EXACT_FLOAT64 else np.int64
         y = self.sums(x.astype(kind), self.weight.astype(kind)).astype(np.int64)
         return np.asarray(y + self.constant(x.ndim - 2))
 
     def show_form(self) -> str:
         depthwise = self.groups > 1 and self.weight.shape[1] == 1
         return ("depthwise " if depthwise else "") + "conv " + "x".join(map(str, self.taps_shape()))
+
+
+def _depthwise(x: OBJECT, weight: OBJECT, window: Window) -> OBJECT:
+    """One filter per channel; a few channels at a time, so that what lies between stays in the cache."""
+    x = np.ascontiguousarray(x)
+    y = np.zeros((*x.shape[:2], *window.out), x.dtype)
+    step, taps = max(1, CACHED * len(weight) // max(y.size, 1)), list(window.taps())
+    for first in range(0, len(weight), step):
+        some = slice(first, first + step)
+        for tap, positions, elements in taps:
+            y[:, some][last(positions)] += x[:, some][last(elements)] * weight[last(tap)][some].reshape(-1, *(1,) * (x.ndim - 2))
+    return y
 
 
 def _arithmetic(ends: Ends, gain: int) -> Ends:

@@ -55,6 +55,12 @@ class Trace:
         self._tensors: dict[str, Tensor] = {}
         self._types: dict[str, int | None] = {}
         self._rounded: dict[str, tuple[IntArray, Tensor]] = {}
+        self._quantisers: dict[str, None] = {}
+        """In order; `_rounded` forgets."""
+
+    def _round(self, name: str, codes: IntArray, before: Tensor) -> None:
+        self._rounded[name] = codes, before
+        self._quantisers[name] = None
 
     def _forget(self, names: Iterable[str]) -> None:
         for name in names:
@@ -64,7 +70,7 @@ class Trace:
     @property
     def quantisers(self) -> tuple[Quantiser, ...]:
         """Every quantiser, Floor, Ceil and Round that was evaluated, in the order of the file."""
-        return tuple(Quantiser(name, self._nodes[name]) for name in self._rounded)
+        return tuple(Quantiser(name, self._nodes[name]) for name in self._quantisers)
 
     def node_of(self, name: str) -> str | None:
         """The name of the node that writes the tensor, or None."""
@@ -93,6 +99,12 @@ class Trace:
         """dtype object: every element a Fraction, or a Surd or Real where it is irrational."""
         value = self._value(name)
         return self._present(value.values, value)
+
+    def distinct(self, name: str) -> tuple[Array, NDArray[np.int64]]:
+        """Numbers as of `exact`, each once where they lie on a grid, and by element the place of its value among these."""
+        value = self._value(name)
+        numbers, where = tensor.distinct_values(value)
+        return numbers, self._present(where, value)
 
     def float64(self, name: str) -> NDArray[np.float64]:
         """Correctly rounded from the exact value."""
@@ -264,7 +276,7 @@ class Judge:
         for output, value in zip(node.output, values, strict=False):
             trace._tensors[output], trace._types[output] = value, call.type
         if call.codes is not None and call.before is not None:
-            trace._rounded[node.output[0]] = call.codes, call.before
+            trace._round(node.output[0], call.codes, call.before)
         for output in node.output:
             self._quantise(output, trace)
 
@@ -285,7 +297,7 @@ class Judge:
         if name in self._quantisers:
             codes, before, trace._tensors[name] = types.quantised(self._quantisers[name], trace._tensors[name], name)
             if not before.constant:
-                trace._rounded[name] = codes, before
+                trace._round(name, codes, before)
 
     def _fetch(self, name: str, trace: Trace, node: str | None) -> Tensor:
         if name not in trace._tensors:

@@ -17,7 +17,7 @@ IntArray = NDArray[Any]
 INT64 = 1 << 63
 FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
 """Floats hold every integer up to this size, so sums of integers that stay below it are exact in any order."""
-WINDOW_ELEMENTS = 1 << 23
+WINDOW_ELEMENTS = 1 << 20
 """Of a convolution or pooling at a time, per pass over the samples."""
 
 
@@ -44,6 +44,9 @@ def add(a: IntArray, b: IntArray) -> IntArray:
 
 
 def multiply(a: IntArray, b: IntArray) -> IntArray:
+    for x, y in ((a, b), (b, a)):
+        if y.size == 1 and x.ndim >= y.ndim and y.item() == 1:
+            return x
     if a.dtype == b.dtype == np.int64 and span(a) * span(b) < INT64:
         return np.asarray(a * b)
     return settle(np.asarray(_python(a) * _python(b)))
@@ -96,25 +99,35 @@ def matmul(a: IntArray, b: IntArray) -> IntArray:
     return _matmul_in_limbs(a, b)
 
 
-def matmul_windows(a: IntArray, b: IntArray, windows: Callable[[IntArray], IntArray]) -> IntArray:
-    """`matmul(a, windows(b))`, a few samples (axis 0 of b) at a time, because the windows take much memory.
+def matmul_windows(a: IntArray, b: IntArray, windows: Callable[[IntArray], IntArray], groups: int) -> IntArray:
+    """`matmul(a, windows(b))`, a few samples (axis 0 of b) and groups (axis 2 of a) at a time, because the windows take much memory.
 
-    `windows` moves and repeats elements. Every sum takes one row of a, so its bound needs no windows.
+    `windows` moves and repeats elements. Every sum takes one row of a, so its bound needs no windows. The channels (axis 2
+    of b) are as many for every group.
     """
     dtype = None
     if a.dtype == b.dtype == np.int64:
         dtype = _dtype_for(span(b) * _largest_sum(a, -1))
     if dtype is not None:
         a, b = a.astype(dtype), b.astype(dtype)
-    sample = windows(b[:1]).size + 1
-    count = max(1, WINDOW_ELEMENTS // sample)
+    channels = b.shape[2] // groups
+    sample = windows(b[:1, :, :channels]).size * groups + 1
+    count, some = max(1, WINDOW_ELEMENTS // sample), min(groups, max(1, WINDOW_ELEMENTS * groups // sample))
     parts = []
     for start in range(0, b.shape[0], count):
-        left, right = a if a.shape[0] == 1 else a[start:start + count], windows(b[start:start + count])
-        parts.append(matmul(left, right) if dtype is None else np.matmul(left, right).astype(np.int64))
+        left, right = a if a.shape[0] == 1 else a[start:start + count], b[start:start + count]
+        products = []
+        for g in range(0, groups, some):
+            x, y = left[:, :, g:g + some], windows(right[:, :, g * channels:(g + some) * channels])
+            products.append(matmul(x, y) if dtype is None else np.matmul(x, y))
+        parts.append(_joined(products, 2))
+    return settle(_joined(parts, 0)) if dtype is None else _joined(parts, 0).astype(np.int64)
+
+
+def _joined(parts: list[IntArray], axis: int) -> IntArray:
     if any(part.dtype == object for part in parts):
-        return settle(np.concatenate([_python(part) for part in parts]))
-    return np.concatenate(parts)
+        parts = [_python(part) for part in parts]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _dtype_for(bound: int) -> type | None:
@@ -147,6 +160,18 @@ def _largest_sum(a: IntArray, axis: int) -> int:
     """An upper bound of the sums of absolute values along the axis."""
     coarse = span(a) * a.shape[axis]
     return int(np.abs(a).sum(axis=axis).max()) if a.size and coarse < INT64 else coarse
+
+
+def distinct(a: IntArray) -> tuple[IntArray, IntArray]:
+    """The different elements in order, and by element the place of its value among these; by counting where they lie close."""
+    if a.dtype == np.int64 and a.size and span(a) < a.size:
+        low = int(a.min())
+        place = a - low
+        present = np.zeros(int(place.max()) + 1, np.bool_)
+        present[place] = True
+        return np.flatnonzero(present) + low, (np.cumsum(present) - 1)[place]
+    values, where = np.unique(a, return_inverse=True)
+    return values, where.reshape(a.shape)
 
 
 def common_divisor(a: IntArray) -> int:

@@ -96,11 +96,17 @@ def _shared(function: Callable[[Number], Number], values: Exacts) -> Exacts:
     """A function of one number for all elements, computed once per object: tables leave few objects."""
     if values.size < 16:
         return np.asarray(np.frompyfunc(function, 1, 1)(values), dtype=object)
+    objects, where = _objects(values)
+    results = np.empty(objects.size, object)
+    results[:] = [function(v) for v in objects]
+    return results[where]
+
+
+def _objects(values: Exacts) -> tuple[Exacts, NDArray[np.int64]]:
+    """The different objects (not: the different numbers) in an array, and by element which one it is."""
     keys = np.asarray(np.frompyfunc(id, 1, 1)(values)).astype(np.int64).ravel()
     _, first, where = np.unique(keys, return_index=True, return_inverse=True)
-    results = np.empty(first.size, object)
-    results[:] = [function(v) for v in values.ravel()[first]]
-    return results[where].reshape(values.shape)
+    return values.ravel()[first], where.reshape(values.shape)
 
 
 def _times(a: Exacts, b: Exacts) -> Exacts:
@@ -130,13 +136,25 @@ def on_grid(num: IntArray, scale: Number, constant: bool) -> Tensor:
 
 def of_values(values: Exacts, constant: bool) -> Tensor:
     """Any exact numbers, axis 0 the samples. Put on a grid where the denominators allow it."""
+    objects, where = _objects(values)
+    if 2 * objects.size < values.size:
+        return _looked_up(objects, where, constant)
     return combine([Term(integers.whole(1, values.ndim), values)], constant)
+
+
+def _looked_up(table: Exacts, where: NDArray[np.int64], constant: bool) -> Tensor:
+    """`table[where]`"""
+    short = combine([Term(integers.whole(1, 1), table)], True)
+    def spread(array: NDArray[Any]) -> NDArray[Any]:
+        return array.reshape((1,) * where.ndim) if array.size == 1 else array[where]
+    return restructure(Tensor(tuple(Term(spread(t.num), spread(t.coef)) for t in short.terms), constant),
+                       lambda v: np.broadcast_to(v, where.shape))
 
 
 def of_array(array: NDArray[Any], constant: bool) -> Tensor:
     """The exact values of floats, integers, booleans or objects that Fraction accepts. ValueError for NaN, infinity."""
     if array.dtype.kind == "O":
-        return of_values(np.asarray(np.frompyfunc(_exact, 1, 1)(array), dtype=object), constant)
+        return of_values(_shared(_exact, array), constant)
     if array.dtype.kind in "iub":
         num = array.astype(np.int64) if array.dtype != np.uint64 else integers.settle(array.astype(object))
         return on_grid(num, Fraction(1), constant)
@@ -258,17 +276,23 @@ def each(function: Callable[[Number], Number], a: Tensor) -> Tensor:
     """A function of one number applied to every element, once for all equal elements where they lie on a grid."""
     if a.grid is None:
         return of_values(_shared(function, a.values), a.constant)
-    num, unit = a.grid
-    distinct, where = np.unique(num, return_inverse=True)
+    if not a.grid[0].size:
+        return on_grid(a.grid[0], Fraction(1), a.constant)
+    distinct, where = distinct_values(a)
     results = np.empty(distinct.size, object)
-    results[:] = [function(int(n) * unit) for n in distinct]
-    table = combine([Term(integers.whole(1, 1), results)], True)
-    def spread(array: NDArray[Any]) -> NDArray[Any]:
-        return array.reshape((1,) * num.ndim) if array.size == 1 else array[where].reshape(num.shape)
-    if not num.size:
-        return on_grid(num, Fraction(1), a.constant)
-    return restructure(Tensor(tuple(Term(spread(t.num), spread(t.coef)) for t in table.terms), a.constant),
-                       lambda v: np.broadcast_to(v, num.shape))
+    results[:] = [function(v) for v in distinct]
+    return _looked_up(results, where, a.constant)
+
+
+def distinct_values(a: Tensor) -> tuple[Exacts, NDArray[np.int64]]:
+    """A few exact numbers, among them all that occur, and by element which one it is: each once for a tensor on a grid."""
+    if a.grid is None:
+        return _objects(a.values)
+    num, unit = a.grid
+    distinct, where = integers.distinct(num)
+    values = np.empty(distinct.size, object)
+    values[:] = [int(n) * unit for n in distinct]
+    return values, where
 
 
 def masked(a: Tensor, mask: IntArray) -> Tensor:
@@ -311,7 +335,7 @@ def _matmul_of_numbers(a: Exacts, b: Exacts) -> Exacts:
     return result
 
 
-def matmul_windows(a: Tensor, b: Tensor, windows: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
+def matmul_windows(a: Tensor, b: Tensor, windows: Callable[[NDArray[Any]], NDArray[Any]], groups: int) -> Tensor:
     """`matmul(a, restructure(b, windows))` without holding all windows at a time, where coefficients allow it."""
     single = all(t.single is not None for t in b.terms)
     terms = []
@@ -319,7 +343,7 @@ def matmul_windows(a: Tensor, b: Tensor, windows: Callable[[NDArray[Any]], NDArr
         for y in b.terms:
             if not single or x.coef.shape[-1] != 1:
                 return matmul(a, restructure(b, windows))
-            num = integers.matmul_windows(_full(x.num, a), _full(y.num, b), windows)
+            num = integers.matmul_windows(_full(x.num, a), _full(y.num, b), windows, groups)
             terms.append(Term(num, _times(x.coef, _one_coefficient(y.coef.flat[0], num.ndim))))
     return combine(terms, a.constant and b.constant)
 
@@ -488,18 +512,24 @@ def halves_to_even(a: Tensor) -> IntArray:
         if 2 * integers.span(num) * abs(p) + q < integers.INT64 and 2 * q < integers.INT64:
             if q == 1:
                 return np.broadcast_to(integers.scale(num, p), a.shape)
-            up, rest = _divided(2 * p * num + q, 2 * q)
-            return np.broadcast_to(up - ((rest == 0) & (up & 1 == 1)), a.shape)
+            return np.broadcast_to(_halves_to_even(integers.scale(num, p), q), a.shape)
     up = floor(plus_number(a, Fraction(1, 2)))
     down = ceil(plus_number(a, Fraction(-1, 2)))  # differs from `up` at a tie, and there only
     return np.where(up % 2 == 0, up, down)
 
 
-def _divided(num: IntArray, divisor: int) -> tuple[IntArray, IntArray]:
-    """Quotient, rounded down, and remainder; by a shift where that does it."""
+def _halves_to_even(num: IntArray, divisor: int) -> IntArray:
+    """num / divisor, at least 2, rounded; 2 * num and 2 * divisor fit into int64."""
     if divisor & (divisor - 1):
-        return np.divmod(num, divisor)
-    return num >> divisor.bit_length() - 1, num & divisor - 1
+        up, rest = np.divmod(2 * num + divisor, 2 * divisor)
+        return np.asarray(up - ((rest == 0) & (up & 1 == 1)))
+    places = divisor.bit_length() - 1
+    result = num >> places  # just below half a step, and one more where that is odd; in place, since memory is what costs time
+    result &= 1
+    result += num
+    result += divisor // 2 - 1
+    result >>= places
+    return result
 
 
 def at_least_zero(a: Tensor) -> IntArray:
@@ -507,7 +537,7 @@ def at_least_zero(a: Tensor) -> IntArray:
     unit = a.terms[0].single if len(a.terms) == 1 else None
     if isinstance(unit, Fraction):
         num = a.terms[0].num
-        return np.broadcast_to(np.asarray((num * ((unit > 0) - (unit < 0))) >= 0).astype(np.int64), a.shape)
+        return np.broadcast_to(np.asarray(num >= 0 if unit > 0 else num <= 0 if unit else num == num).astype(np.int64), a.shape)
     return np.asarray((floor(a) >= 0).astype(np.int64))
 
 

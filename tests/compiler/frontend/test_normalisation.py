@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from models import MODES, Array, Net, jet_tagger, layer_norm, quotient, softmax
 from onnx import ModelProto, TensorProto, helper
 from onnx_ops import compiled, model_of
 
+from gatewright.compiler import verify as levels
 from gatewright.compiler.driver import Compilation
 from gatewright.compiler.frontend.standard import normalisation
 from gatewright.compiler.project import write
-from gatewright.compiler.verify import approximated, verify
+from gatewright.compiler.verify import RealCodes, verify
 from gatewright.errors import InternalError, UserError
 from gatewright.sim.judge import Judge
+from gatewright.sim.result import VerificationResult
 
 VECTORS = 50
 
@@ -202,7 +205,23 @@ def test_verification_holds_the_bound(tmp_path: Path) -> None:
     assert verify(made, "reference", 60).status == "failed"
     trace = coarse.run({"x": np.random.RandomState(0).randint(-99, 99, (20, 5)) / 16})
     with pytest.raises(InternalError, match="more than its bound"):
-        approximated(made, coarse, trace)
+        RealCodes(made, coarse).count(trace)
+
+
+def test_verification_goes_in_pieces(tmp_path: Path) -> None:
+    """What is found does not depend on how many vectors fit the memory."""
+    made = write(compiled(softmax(shape=(5,), bits=8, scale=1 / 16), tmp_path), tmp_path / "out")
+
+    def found(together: int) -> list[VerificationResult]:
+        with patch.object(levels, "TOGETHER", together):
+            return [replace(verify(made, "reference", count), seconds=0) for count in (60, 7)]
+    right = found(1 << 24)
+    assert found(1) == found(200) == right
+    made.manifest["approximations"]["Softmax_0_out"]["parameters"] = {"bits": 3}
+    wrong = found(1 << 24)
+    assert wrong[0].status == "failed"
+    assert wrong[0].first_mismatch
+    assert found(1) == found(200) == wrong
 
 
 # -- layer normalisation and division ------------------------------------------------------------------------------------

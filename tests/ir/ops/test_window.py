@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from graphs import every_code, given, lowered_alike, op
 
-from gatewright.ir.ops import Conv
+from gatewright.ir.ops import Conv, window
 from gatewright.ir.text import parse, show
 from gatewright.ir.windows import Window
 
@@ -45,8 +45,10 @@ def test_concat() -> None:
     lowered_alike(g, 300)
 
 
-def test_conv_is_its_definition() -> None:
-    """Against four nested loops, padding counting as the fill."""
+@pytest.mark.parametrize("cached", [1, window.CACHED])
+def test_conv_is_its_definition(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against four nested loops, padding counting as the fill; however many channels are computed at a time."""
+    monkeypatch.setattr(window, "CACHED", cached)
     g = op(OPERATIONS["conv padded with a code"], X)
     conv = g.by_name["y"]
     assert isinstance(conv, Conv)

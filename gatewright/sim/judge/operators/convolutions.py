@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ def _convolved(x: Tensor, weight: Tensor, windows: Windows, group: int) -> Tenso
     def columns(v: NDArray[Any]) -> NDArray[Any]:
         cut = windows.cut(v)
         kernel_first = (0, 1, 2, *range(3 + rank, 3 + 2 * rank), *range(3, 3 + rank))
-        return cut.transpose(kernel_first).reshape(*cut.shape[:2], group, matrix.dims[-1], -1)
-    product = tensor.matmul_windows(matrix, x, columns)
+        return cut.transpose(kernel_first).reshape(*cut.shape[:2], v.shape[2] // weight.dims[1], matrix.dims[-1], prod(places))
+    product = tensor.matmul_windows(matrix, x, columns, group)
     return reshaped(product, x.dims[0], outputs, *places)
 
 
