@@ -34,6 +34,7 @@ from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.options import Options
 from gatewright.compiler.project import write
 from gatewright.errors import InternalError, UserError
+from gatewright.ir.exact import elementwise, exacts
 from gatewright.ir.graph import Graph
 from gatewright.sim.boundaries import split
 from gatewright.sim.directed import work
@@ -53,7 +54,7 @@ OTHERWISE = "fixed<16,6>"
 RTL = ("cms/axol1tl_v3/model.onnx", "zoo/qkeras_jettagging.onnx", "hls4ml_examples/bnn_model_fc_1layer.onnx",
        "exported/brevitas_mlp4_qonnx.onnx", "exported/brevitas_mlp4_qcdq.onnx", "exported/brevitas_conv1d6_mean_qcdq.onnx",
        "exported/brevitas_res4_qonnx_ts.onnx", "exported/ortq_mlp_bn_sigmoid_softmax_qdq_s8s8_pc.onnx",
-       "exported/ortq_mlp_bn_sigmoid_softmax_qop_u8s8.onnx")
+       "exported/ortq_mlp_bn_sigmoid_softmax_qop_u8s8.onnx", "exported/torch_pt2e_cnn_res_avg_hardtanh.onnx")
 """One file of every family and exporter, also simulated by Verilator."""
 FAST = ("cms/axol1tl_v3/model_with_input_scaling.onnx", "cms/cicada_v1p1p2/model.onnx", "zoo/unsw_nb15-mlp-w2a2.onnx",
         "hls4ml_examples/three_layer_keras.onnx", "exported/brevitas_bnn_qonnx.onnx", "exported/brevitas_mlp4_qcdq_ts.onnx",
@@ -61,25 +62,21 @@ FAST = ("cms/axol1tl_v3/model_with_input_scaling.onnx", "cms/cicada_v1p1p2/model
         "exported/ortq_mlp_bn_sigmoid_softmax_qop_u8s8.onnx", "exported/torch_gru_ts.onnx")
 VECTORS = 88
 """Corners (at most a quarter) and random vectors, at least 64 of these."""
-LARGE = 1_000_000
-"""Networks with more work per sample than this, where the judge's exact arithmetic takes half a minute for a vector, get ..."""
-FEW = 4
-"""... so many vectors, of all kinds together, and one sample for the executors."""
 DIRECTED = 256
 """Directed vectors, at most, the best first, of networks with scales that are no powers of two, where exact numbers are slow; of
 large networks so few that the judge's work stays within ..."""
 DIRECTED_CODES = 1 << 23
 """... this, in codes; 64 at least."""
-TOGETHER = 1 << 21
-"""Codes of all tensors that the judge computes at a time."""
 EXECUTED = 64
 """Samples for the public executors, at most: those that came with the model, ..."""
 EXECUTED_RANDOM = 16
-"""... else random codes."""
+"""... else random codes; ..."""
+EXECUTED_CODES = 1 << 27
+"""... so few that the codes of all tensors, which are all remembered, are not more than these; one at least."""
+TIES, TIED = 16, 1 << 20
+"""Vectors of ties at the input, so few that their elements, which are exact numbers, are not more than this; one at least."""
 NETLIST_WORK = 40_000
-"""Networks with more work per sample than this are compared up to the Graph, ..."""
-UP_TO_GRAPH = ("exported/ortq_cnn_res_avg_hardtanh_qdq_s16s8.onnx",)
-"""... and so are these, whose netlists take many minutes."""
+"""Networks with more work per sample than this are compared up to the Graph."""
 
 Row = dict[str, Any]
 
@@ -108,20 +105,24 @@ def examine(name: str) -> Row:
         manifest={"logits": dict(imported.logits), "approximations": {
             k: {"parameters": a.parameters, "readers": a.readers, "steps": str(a.error * a.slope)}
             for k, a in imported.approximations.items()}})
-    given = vectors(folder)
-    row |= {"vectors": given.kinds, "boundaries": list(met(graph, given)), "judge": reference(folder, given)}
-    if work(graph) <= LARGE and (ties := on_ties(imported)):
-        row["ties"] = reference(folder, ties)
-    if work(graph) <= NETLIST_WORK and name not in UP_TO_GRAPH:
-        row |= hardware(path, name, row["input_type"], given)
+    row["executors"] = executed(path, imported)
+    row |= compared(folder, imported, name, row["input_type"])
     if expected := golden(path, imported.graph):
         with tempfile.TemporaryDirectory() as work_folder:
             np.savez(f"{work_folder}/golden.npz", **expected)
             data = levels.stimulus(folder, None, f"{work_folder}/golden.npz")
         failure = levels._specification(folder, data, "golden")[1]
         row["golden"] = {"vectors": len(data), "outputs": sorted(data.data.outputs), "equal": failure is None}
-    row["executors"] = executed(path, imported)
     return row
+
+
+def compared(folder: Any, imported: Imported, name: str, kind: str | None) -> Row:
+    """On our vectors: judge and Graph, and, where that is not too large, the netlist."""
+    given = vectors(folder)
+    row = {"vectors": given.kinds, "boundaries": list(met(folder.graph, given)), "judge": outcome(levels._reference(folder, given, None))}
+    if ties := on_ties(imported):
+        row["ties"] = outcome(levels._reference(folder, ties, None))
+    return row | (hardware(folder.model.path, name, kind, given) if work(folder.graph) <= NETLIST_WORK else {})
 
 
 def opened(path: Path, name: str) -> tuple[Imported, str | None]:
@@ -143,8 +144,6 @@ def opened(path: Path, name: str) -> tuple[Imported, str | None]:
 
 def vectors(folder: Any) -> levels.Stimulus:
     """Corners, random and directed vectors."""
-    if work(folder.graph) > LARGE:
-        return levels.stimulus(folder, FEW, None)
     given = levels.stimulus(folder, None, None, VECTORS)
     scales = [scale for meaning in folder.model_graph.meanings.values() for scale in meaning.scale.reshape(-1)[:1]]
     dyadic = all(isinstance(s, Fraction) and s.denominator & (s.denominator - 1) == 0 and s.numerator == 1 for s in scales)
@@ -164,23 +163,12 @@ def on_ties(imported: Imported) -> levels.Stimulus | None:
     if not all(getattr(op, "encoding", None) for op in graph.input_ops):
         return None
     lo, hi = (np.concatenate([getattr(op.type, end).reshape(-1) for op in graph.input_ops]) for end in ("lo", "hi"))
-    codes = split(graph, random_vectors(lo - 1, hi, 16, seed=4))
+    codes = split(graph, random_vectors(lo - 1, hi, max(1, min(TIES, TIED // lo.size)), seed=4))
     try:
-        values = {op.name: decode(op, codes[op.name].astype(object) + Fraction(1, 2)) for op in graph.input_ops}
+        values = {op.name: decode(op, elementwise(lambda v: v + Fraction(1, 2), exacts(codes[op.name]))) for op in graph.input_ops}
         return levels.Stimulus(encode(graph, imported.input_casts, values), DataFile(values, {}, frozenset(), ()))
     except (UserError, TypeError):  # no real numbers for these codes, or irrational ones
         return None
-
-
-def reference(folder: Any, given: levels.Stimulus) -> str:
-    """The judge on the file beside both Graphs, in pieces that fit the memory."""
-    step = max(1, TOGETHER // sum(op.type.size for op in folder.model_graph.ops))
-    for at in range(0, len(given), step):
-        part = levels.Stimulus({k: v[at:at + step] for k, v in given.codes.items()}, given.data and replace(
-            given.data, inputs={k: v[at:at + step] for k, v in given.data.inputs.items()}))
-        if (said := outcome(levels._reference(folder, part, None))) != "equal":
-            return said
-    return "equal"
 
 
 def outcome(result: Any) -> str:
@@ -229,12 +217,12 @@ def executed(path: Path, imported: Imported) -> Row:
 def samples(path: Path, imported: Imported) -> dict[str, Any]:
     """Real inputs, float32: those that came with the model, else random codes' values."""
     ops = imported.graph.input_ops
-    large = work(imported.graph) > LARGE
+    most = max(1, EXECUTED_CODES // sum(op.type.size for op in imported.graph.ops))
     if path.with_suffix(".npz").exists():
         with np.load(path.with_suffix(".npz")) as stored:
-            return {ops[0].name: stored["x"][:1 if large else EXECUTED].astype(np.float32)}
+            return {ops[0].name: stored["x"][:min(most, EXECUTED)].astype(np.float32)}
     lo, hi = (np.concatenate([getattr(op.type, end).reshape(-1) for op in ops]) for end in ("lo", "hi"))
-    codes = split(imported.graph, random_vectors(lo, hi, 1 if large else EXECUTED_RANDOM, seed=5))
+    codes = split(imported.graph, random_vectors(lo, hi, min(most, EXECUTED_RANDOM), seed=5))
     values = levels.feeds(SimpleNamespace(model_graph=imported.graph), levels.Stimulus(codes))
     return {name: np.asarray(v, np.float64).astype(np.float32) for name, v in values.items()}
 
@@ -285,7 +273,7 @@ def details(r: Row) -> tuple[Any, ...]:
         public = f"{sum(d[2] for d in e['different']):,} of {e['codes']:,} codes"
         public += f"; {e['different_values']:,} of {e['values']:,} values" if e["values"] else ""
         public += f"; **not proven: {', '.join(e['unproven'])}**" if e["unproven"] else ""
-    return (short(r), f"`{r['input_type']}`" if r["input_type"] else "", judge, f"{met:,} of {known:,}",
+    return (short(r), f"`{r['input_type']}`" if r["input_type"] else "", judge, f"{met:,} of {known:,}" if known else "not searched",
             escape(r.get("netlist", "")), r.get("rtl", ""), gold, public)
 
 
@@ -314,7 +302,7 @@ EXPLANATION = """
 - **exact**: every code of every quantiser, and every output, equals what the independent [judge](exactness.md) computes from the ONNX
   file, on corners, at least 64 random vectors and [directed vectors](usage.md#directed-vectors), which meet rounding and limiting
   boundaries on both sides; where a quantiser stands at the input, also on real inputs exactly between two of its codes.
-  Of the three largest image networks, where exact arithmetic takes half a minute for a vector, 4 vectors are compared.
+  The three largest image networks get no directed vectors, since a search takes too long; every random image shows a filter 65,536 windows.
 - **refused**: mostly float models without quantisers.
 - **netlist**: the lowered netlist gives the same bits on the same vectors; networks too large for one parallel kernel are compared up to
   the Graph. **RTL**: so does the simulated Verilog, for one file of every family and exporter.
