@@ -302,7 +302,8 @@ EXPLANATION = """
 - **exact**: every code of every quantiser, and every output, equals what the independent [judge](exactness.md) computes from the ONNX
   file, on corners, at least 64 random vectors and [directed vectors](usage.md#directed-vectors), which meet rounding and limiting
   boundaries on both sides; where a quantiser stands at the input, also on real inputs exactly between two of its codes.
-  The three largest image networks get no directed vectors, since a search takes too long; every random image shows a filter 65,536 windows.
+  The three largest image networks get no directed vectors, since a search takes too long; every random image shows the
+  first filters 65,536 windows or more.
 - **refused**: mostly float models without quantisers.
 - **netlist**: the lowered netlist gives the same bits on the same vectors; networks too large for one parallel kernel are compared up to
   the Graph. **RTL**: so does the simulated Verilog, for one file of every family and exporter.
