@@ -39,9 +39,14 @@ class Part:
     delay: Mapping[str, float]
 
     @property
+    def adder(self) -> str | None:
+        """The adder of the part's own cells: `add3` of AMD's LUT6_2, `add2` of the ECP5's CCU2C (backends/add3.py, add2.py)."""
+        return "add3" if self.pairs_luts else "add2" if self.carry_unit == "CCU2C" else None
+
+    @property
     def adds_three(self) -> bool:
-        """A chain adds three operands with one LUT per bit (AMD's LUT6_2)."""
-        return self.pairs_luts
+        """A chain adds three operands with one LUT per bit."""
+        return self.adder == "add3"
 
     @property
     def pairs_luts(self) -> bool:

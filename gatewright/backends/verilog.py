@@ -32,7 +32,7 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
     part = load_part(str(header["part"]))
-    text = KernelText(kernel, inputs, outputs, cells=design.name if part.pairs_luts else None)
+    text = KernelText(kernel, inputs, outputs, design.name, part.adder)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
         "cells": design.name, "carry_bits": part.carry_bits,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from gatewright.backends.add2 import NONE, two_operands
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
@@ -44,8 +45,9 @@ def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
 class KernelText:
     """Declarations and statements of one kernel; `lines` is the body of its module."""
 
-    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], cells: str | None = None) -> None:
-        """`cells`: what the names of the modules for LUTs with two outputs begin with; sums that these do are instances of them."""
+    def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], cells: str = "",
+                 adder: str | None = None) -> None:
+        """`adder`: `Part.adder`; sums that its cells do are instances of modules whose names begin with `cells`."""
         netlist = kernel.netlist
         self.netlist, self.segments, self.inputs, self.outputs = netlist, kernel.segments, inputs, outputs
         last = last_use(netlist, kernel.stage, kernel.segments)
@@ -63,9 +65,10 @@ class KernelText:
         self.reads = (operand_bits(netlist) != 0).tolist()
         self.tables: dict[tuple[int, int, int, bool, int], str] = {}
         self.clocked = False
-        self.cells, self.small_plan, self.plan = cells, small_sums(netlist), three_operands(netlist)
-        self.small = {row: k for k, row in enumerate(self.small_plan.rows.tolist())} if cells else {}
-        self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist()) if row not in self.small} if cells else {}
+        self.cells, self.small_plan, self.plan, self.plan2 = cells, small_sums(netlist), three_operands(netlist), two_operands(netlist)
+        self.small = {row: k for k, row in enumerate(self.small_plan.rows.tolist())} if adder == "add3" else {}
+        self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist()) if row not in self.small} if adder == "add3" else {}
+        self.add2 = {row: k for k, row in enumerate(self.plan2.rows.tolist())} if adder == "add2" else {}
         body = list(self._groups())
         self.lines = [line for key, name in self.tables.items() for line in self._function(key, name)]
         self.lines += [*body, *self._outputs(), *self._unused()]
@@ -103,6 +106,7 @@ class KernelText:
         is_input = self.op[row] == Op.INPUT
         if not is_input:
             yield from (self._small(row) if row in self.small else self._add3(row) if row in self.add3 else
+                        self._add2(row) if row in self.add2 else
                         (f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",))
         ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
         if not ranks:
@@ -200,6 +204,34 @@ class KernelText:
             text = literal(total, start) if places[0] == CONSTANT else below(places[0], stage, start)
             yield f"  assign v{row}[{start - 1}:0] = {text};"
 
+    def _add2(self, row: int) -> Iterable[str]:
+        """The same for the two-operand adder."""
+        plan, k, width, stage = self.plan2, self.add2[row], self.width[row], self.stage[row]
+        start, bits, low, offset = int(plan.start[k]), int(plan.bits[k]), int(plan.low[k]), bool(plan.offset[k])
+        operands, settings = [], [("WIDTH", str(bits))]
+        for x, place, negative in zip("AB", plan.place[k].tolist(), plan.negative[k].tolist(), strict=True):
+            if place == NONE:
+                settings.append(("OPERANDS", "1"))
+                operands.append(literal(0, bits))
+            elif offset:
+                operands.append(fit(self.name(self.arg[place], stage), self.width[self.arg[place]], False, start - self.shift[place], bits))
+            else:
+                operands.append(self._operand(place, stage, bits, start))
+            flip = self.flip[place] << self.shift[place] >> start if offset else -1 if negative else 0
+            if flip & (1 << bits) - 1:
+                settings.append((f"FLIP_{x}", literal(flip, bits)))
+        if plan.addend[k]:
+            settings.append(("ADDEND", literal(int(plan.addend[k]), bits)))
+        own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
+        yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
+        yield (f"  {self.cells}_add2 #({', '.join(f'.{name}({value})' for name, value in settings)}) v{row}_sum "
+               f"(.a({operands[0]}), .b({operands[1]}), .y({own}));")
+        if start:
+            below = self._flipped if offset else self._operand
+            parts = [below(int(plan.place[k, 0]), stage, start - low, low)] if start > low else []
+            parts += [literal(int(plan.constant[k]), low)] if low else []
+            yield f"  assign v{row}[{start - 1}:0] = {{{', '.join(parts)}}};"
+
     def _small(self, row: int) -> Iterable[str]:
         """Instances of LUTs with two outputs or one, and wires."""
         plan, k, width, stage = self.small_plan, self.small[row], self.width[row], self.stage[row]
@@ -219,9 +251,9 @@ class KernelText:
                 yield self._lut(f"v{row}_b{bit}", function[bit], False, inputs, self._bit(row, bit))
 
     def cells_used(self) -> list[str]:
-        """The modules of LUTs that the body has instances of."""
+        """The modules of cells that the body has instances of."""
         text = "\n".join(self.lines)
-        return [cell for cell in ("add3", "lut5", "lut6") if f"  {self.cells}_{cell} #(" in text]
+        return [cell for cell in ("add2", "add3", "lut5", "lut6") if f"  {self.cells}_{cell} #(" in text]
 
     def _bit(self, row: int, bit: int) -> str:
         return f"v{row}[{bit}]"

@@ -27,9 +27,14 @@ from gatewright.synth.result import Resources
 from gatewright.synth.timing import longest_path
 
 XILINX = "synth_xilinx -family {family} -flatten -noiopad -noclkbuf -nodsp -top {top}"
-FLOWS = {"xcup": XILINX, "xcu": XILINX, "xc7": XILINX, "ecp5": "synth_ecp5 -nodsp -top {top}"}
-"""The synthesis command for each family. No pads and no clock buffers: the design is a part of a larger one.
-Without -nodsp Yosys makes multipliers of products with constants, which are cheaper as adders."""
+ECP5 = "synth_ecp5 -nodsp -top {top}\nchtype -set CCU2C t:*_add2_first t:*_add2_last"
+FLOWS = {"xcup": XILINX, "xcu": XILINX, "xc7": XILINX, "ecp5": ECP5}
+"""The synthesis commands for each family. No pads and no clock buffers: the design is a part of a larger one.
+Without -nodsp Yosys makes multipliers of products with constants, which are cheaper as adders. The ends of carry chains on ECP5 are
+cells only after mapping (templates/verilog/add2.v.j2)."""
+PLAIN = "-D GATEWRIGHT_PLAIN "
+DEFINES = {"add3": "", "add2": PLAIN + "-D GATEWRIGHT_CCU2C "}
+"""By the part's adder: no adder of another family's cells."""
 
 SCRIPT, LOG, NETLIST = "synthesis.ys", "yosys.log", "netlist.json"
 IN_PYTHON = f"from pyosys import libyosys; libyosys.run_pass('tee -q -o {LOG} script {SCRIPT}')"
@@ -56,7 +61,7 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part
     texts = sources if isinstance(sources, Mapping) else _read(sources)
     with tempfile.TemporaryDirectory(prefix="gatewright-synth-") as temporary:
         folder = (work_dir or Path(temporary)).resolve()
-        _prepare(folder, texts, FLOWS[part.family].format(family=part.family, top=top), part.adds_three)
+        _prepare(folder, texts, FLOWS[part.family].format(family=part.family, top=top), part.adder)
         _run(command, folder, top, progress)
         netlist = _load(folder)
     if progress:
@@ -105,8 +110,8 @@ def _read(files: Sequence[Path]) -> dict[str, str]:
     return texts
 
 
-def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str, amd_cells: bool) -> None:
-    plain = "" if amd_cells else "-D GATEWRIGHT_PLAIN "  # RTL that was made for an AMD part instantiates that part's cells
+def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str, adder: str | None) -> None:
+    defines = DEFINES.get(adder or "", PLAIN)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NETLIST).unlink(missing_ok=True)
     lines = []
@@ -114,7 +119,7 @@ def _prepare(folder: Path, texts: Mapping[str, str], synthesis: str, amd_cells: 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         if name.endswith((".v", ".sv")):
-            lines.append(f'read_verilog -defer {plain}{"-sv " if name.endswith(".sv") else ""}"{name}"')
+            lines.append(f'read_verilog {defines}{"-sv " if name.endswith(".sv") else ""}"{name}"')
     (folder / SCRIPT).write_text("\n".join([*lines, synthesis, f"write_json {NETLIST}", ""]), encoding="utf-8")
 
 

@@ -120,12 +120,34 @@ ADDER = """  wire [6:0] v3; // -40..35
 """
 
 
-@pytest.mark.parametrize(("part", "instead"), [("lfe5u-45f", PLAIN_SUM), (DEFAULT_PART, ADDER)])
+ADDER_OF_TWO = """  wire [6:0] v3; // -40..35
+  dut_add2 #(.WIDTH(7), .OPERANDS(2), .INVERT(2'b01), .ADDEND(7'd8)) v3_sum (.a({3'd0, v1_0}), .b({{1{v0_0[3]}}, v0_0, 2'd0}), .y(v3));
+"""
+
+
+@pytest.mark.parametrize(("part", "instead"), [("10ax115n2f45e1sg", PLAIN_SUM), (DEFAULT_PART, ADDER), ("lfe5u-45f", ADDER_OF_TWO)])
 def test_kernel_text(part: str, instead: str) -> None:
-    """Sums with constants, or of three operands, are instances of an adder on AMD parts."""
+    """Sums are instances of an adder on AMD parts, where they have constants or three operands, and on ECP5."""
     text = emit(small(2), HEADER | {"part": part})["rtl/dut_kernel.v"]
     assert PLAIN_SUM in KERNEL
     assert text[text.index("  // table 0"):] == KERNEL.replace(PLAIN_SUM, instead)
+
+
+def test_bits_below_the_adder_of_two_are_copied() -> None:
+    b = NetlistBuilder("kernel")
+    b.origin("node")
+    x = b.input("x", [-8, -8], [7, 7])
+    b.output("y", np.concatenate([b.sum2(x[0], 1, False, x[1], 3, True, 1), b.sum1(x[0], 2, False, 9)]))
+    text = emit(design_of(b.build()), HEADER | {"part": "lfe5u-45f"})["rtl/dut_kernel.v"]
+    assert """  wire [7:0] v2; // -71..79
+  dut_add2 #(.WIDTH(5), .OPERANDS(2), .INVERT(2'b10), .ADDEND(5'd1)) v2_sum (.a({{3{v0_0[3]}}, v0_0[3:2]}), \
+.b({{1{v1_0[3]}}, v1_0}), .y(v2[7:3]));
+  assign v2[2:0] = {v0_0[1:0], 1'd1};
+""" in text
+    assert """  dut_add2 #(.WIDTH(4), .OPERANDS(1), .INVERT(2'b00), .ADDEND(4'd1)) v3_sum (.a({{1{v0_0[3]}}, v0_0[3:1]}), \
+.b(4'd0), .y(v3[6:3]));
+  assign v3[2:0] = {v0_0[0], 2'd1};
+""" in text
 
 
 def test_bits_below_the_adder_are_copied() -> None:
@@ -179,7 +201,8 @@ def test_files_for_each_vendor() -> None:
     assert set(files) == common | {"rtl/dut_add3.v"}
     assert "dut_add3" in sources("dut", files)[1]
     assert "create_clock -name clk -period 2.500 [get_ports clk]" in files["constraints.xdc"]
-    assert set(without_projects(emit(small(), HEADER | {"part": "lfe5u-45f", "clock_ns": None}))) == common
+    assert set(without_projects(emit(small(), HEADER | {"part": "lfe5u-45f", "clock_ns": None}))) == common | {"rtl/dut_add2.v"}
+    assert set(without_projects(emit(small(), HEADER | {"part": "10ax115n2f45e1sg"}))) == common
     assert without_projects(emit(small(), HEADER)) == files
 
 

@@ -114,7 +114,7 @@ def test_script(stand_in, tmp_path):
     with pytest.raises(InternalError):
         yosys.synthesise({"rtl/a b.v": "", "c.sv": "", "d.mem": "1"}, "top", replace(PART, family="xc7"), tmp_path)
     assert (tmp_path / "synthesis.ys").read_text().splitlines() == [
-        'read_verilog -defer "rtl/a b.v"', 'read_verilog -defer -sv "c.sv"',
+        'read_verilog "rtl/a b.v"', 'read_verilog -sv "c.sv"',
         "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -nodsp -top top", "write_json netlist.json"]
     assert (tmp_path / "d.mem").read_text() == "1"
 

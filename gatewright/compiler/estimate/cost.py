@@ -9,7 +9,8 @@ Model, for a part with LUTs of L inputs (all counts are of logic that stays afte
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
 - `select` costs one LUT per bit, two that limit a value from both sides one together; a table one LUT of L inputs per bit,
-  doubling for every further input bit; `mul` the area of its shift-and-add rows. Slices, shifts and constants are wires.
+  doubling for every further input bit; `mul` compressors of its partial products and an addition, or by a constant the additions
+  of its digits. Slices, shifts and constants are wires.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.backends.add2 import two_operands
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
 from gatewright.backends.small_sums import carries_out, small_sums
@@ -54,9 +56,19 @@ def row_costs(netlist: Netlist, part: Part) -> RowCosts:
             rule(netlist, part, rows, costs)
     if part.adds_three:
         _three_operands(netlist, part, costs)
+    elif part.adder == "add2":
+        _two_operands(netlist, part, costs)
     if part.pairs_luts:
         _small_sums(netlist, part, costs)
     return costs
+
+
+def _two_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
+    """Sums in one chain of carry cells, whose delay has the LUT of the cell in it; a saved carry goes through a LUT more."""
+    plan, d = two_operands(netlist), part.delay
+    costs.lut[plan.rows], costs.carry_bits[plan.rows], costs.adders[plan.rows] = plan.lut, plan.bits, 1
+    saved = np.where(plan.lut > plan.bits + 1, d["net"] + d["lut"], 0.0)
+    costs.delay_ns[plan.rows] = _add_delay(part, plan.bits) - d["lut"] + saved
 
 
 def _three_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
@@ -176,14 +188,21 @@ def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None
              for x, w in zip(operands, widths, strict=True)]
     adders = np.maximum(np.minimum(*terms) - 1, 0)
     added = np.where(terms[0] <= terms[1], widths[1], widths[0])
-    levels = np.ceil(np.log2(adders + 1))
-    # partial products are gated in the LUTs of the first level of adders; two one-bit operands are one AND
-    gate = (adders == 0) & ~fixed[operands[0]] & ~fixed[operands[1]]
-    costs.lut[rows] = np.where(gate, np.maximum(*widths), adders * (added + 1))
-    costs.carry_bits[rows] = adders * (added + 1)
+    # two one-bit operands are one AND
+    both = ~fixed[operands[0]] & ~fixed[operands[1]]
+    gate = (adders == 0) & both
+    # compressors of three rows of partial products to two, with the gates in their LUTs where these have six inputs; then an addition
+    compressors = np.where(both, np.maximum(adders - 1, 0) * (added + 2), 0)
+    gates = np.where(part.lut_inputs < 6, np.where(operands[0] == operands[1], 1.5, 3.0), 0.0)
+    tree = np.ceil(np.log2(np.maximum(sum(widths), 2) / 2) / np.log2(1.5)) * (part.delay["net"] + part.delay["lut"])
+    shifted = adders * (added + 1)
+    last = np.where(both, sum(widths), shifted)
+    costs.lut[rows] = np.where(gate, np.maximum(*widths), (compressors * (2 + gates)).astype(np.int64) + last)
+    costs.carry_bits[rows] = last
     costs.adders[rows] = adders
-    costs.delay_ns[rows] = (levels * _add_delay(part, netlist.widths[rows])
-                            + np.where(gate, part.delay["net"] + part.delay["lut"], 0.0))
+    costs.delay_ns[rows] = np.where(gate, part.delay["net"] + part.delay["lut"],
+                                    np.where(both, np.where(compressors > 0, tree, 0.0) + _add_delay(part, netlist.widths[rows]),
+                                             np.ceil(np.log2(adders + 1)) * _add_delay(part, netlist.widths[rows])))
 
 
 def _tables(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:

@@ -55,6 +55,7 @@ def builder() -> NetlistBuilder:
     (lambda b: b.select(3, 0, 1), 8, 0, 0.4),
     (lambda b: b.mul(3, 3), 1, 0, 0.4),
     (lambda b: b.mul(0, b.const(6)), 9, 1, ADD + 0.04),
+    (lambda b: b.mul(0, 2), 2 * 6 * 10 + 16, 7, 6 * 0.4 + ADD + 0.06),
     (lambda b: b.table(3, [[4, 5]], 0), 3, 0, 0.4),
     (lambda b: b.table(2, [np.arange(256)], 0), 8 * 4, 0, 0.4 + 0.1),
 ])
@@ -65,6 +66,26 @@ def test_costs_of_rows(row: Callable[[NetlistBuilder], np.ndarray], lut: int, ad
     costs = row_costs(b.build(), PART)
     assert (costs.lut[r], costs.adders[r], round(costs.delay_ns[r], 6)) == (lut, adders, round(delay, 6))
     assert costs.lut[:4].sum() == 0
+
+
+ECP5_ADD = 1.10 + 0.45 + 0.45
+"""ns of an addition of two bits on ECP5: the LUT is in the carry cell."""
+
+
+@pytest.mark.parametrize(("row", "lut", "delay"), [
+    (lambda b: b.sum2(0, 0, False, 1, 3, False), 10, ECP5_ADD + 4 * 0.07),                   # and one for the first carry
+    (lambda b: b.sum2(0, 0, True, 1, 3, False), 13, ECP5_ADD + 5 * 0.07),
+    (lambda b: b.sum2(0, 0, False, 1, 3, False, 16), 10 + 7, ECP5_ADD + 4 * 0.07 + 1.35),    # carries that a constant saves
+    (lambda b: b.sum1(2, 0, False, 4), 8, ECP5_ADD + 3 * 0.07),
+    (lambda b: b.mul(0, 1), 5 * 6 * 10 + 16, 6 * 1.35 + 0.25 + ECP5_ADD + 7 * 0.07),
+    (lambda b: b.mul(0, 0), 3.5 * 6 * 10 + 16, 6 * 1.35 + 0.25 + ECP5_ADD + 7 * 0.07),       # half of its gates are the same
+])
+def test_costs_on_ecp5(row: Callable[[NetlistBuilder], np.ndarray], lut: int, delay: float) -> None:
+    b = builder()
+    r = int(row(b)[0])
+    b.output("y", [r])
+    costs = row_costs(b.build(), load_part("lfe5u-45f"))
+    assert (costs.lut[r], round(costs.delay_ns[r], 6)) == (lut, round(delay, 6))
 
 
 def test_without_chains_of_three_operands_sums_are_trees() -> None:
