@@ -10,7 +10,7 @@ from pathlib import Path
 from gatewright.errors import UserError
 
 DEFAULT_PART = "xcvu13p-flga2577-2-e"
-DELAYS = ("net", "lut", "muxf", "carry_in", "carry_group", "carry_out", "clk_to_q", "setup")
+DELAYS = ("net", "lut", "muxf", "carry_in", "carry_group", "carry_out", "clk_to_q", "setup", "dsp")
 CLB = ("lut", "ff", "carry")
 _FOLDER = Path(__file__).parent / "parts"
 
@@ -22,13 +22,15 @@ class Part:
     `totals` counts `lut`, `ff`, `dsp`, `bram`, `uram`. A carry chain is made of units of `carry_bits` bits. `delay` has
     the keys of DELAYS, in ns: unplaced, before routing, an estimate that goes by the name `delay_model`; its
     `carry_group` is the time along every `carry_group_bits` bits of a chain. A logic block, which is called `clb_unit`, holds `clb`
-    (`lut`, `ff` and `carry` units). `family` is the name that Yosys uses.
+    (`lut`, `ff` and `carry` units). `family` is the name that Yosys uses. A DSP block multiplies
+    signed numbers of the two widths `multiplier`.
     """
 
     name: str
     vendor: str
     family: str
     lut_inputs: int
+    multiplier: tuple[int, int]
     totals: Mapping[str, int]
     carry_unit: str
     carry_bits: int
@@ -66,6 +68,7 @@ def load_part(name: str = DEFAULT_PART) -> Part:
     values = tomllib.loads((_FOLDER / f"{name.lower()}.toml").read_text(encoding="utf-8"))
     carry, clb = values["carry"], values["clb"]
     return Part(name=name.lower(), vendor=values["vendor"], family=values["family"], lut_inputs=values["lut_inputs"],
+                multiplier=(max(values["multiplier"]), min(values["multiplier"])),
                 totals=values["totals"], carry_unit=carry["unit"], carry_bits=carry["bits"],
                 carry_group_bits=carry["group_bits"], clb_unit=clb["unit"],
                 clb={key: int(clb[key]) for key in CLB}, delay_model=values["delay_model"],

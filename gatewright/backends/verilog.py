@@ -16,6 +16,10 @@ from gatewright.ir.design import Design, End, Port
 _CLOCK_NS = 5.0
 """Period in the constraints of a design that was made for no clock."""
 
+_MULTIPLIERS = {"amd": ('use_dsp = "no"', 'use_dsp = "yes"'), "intel": ('multstyle = "logic"', 'multstyle = "dsp"'),
+                "lattice": ('syn_multstyle = "logic"', 'syn_multstyle = "block_mult"')}
+"""By vendor: the attributes that keep products in LUTs, and that give one to a DSP block."""
+
 
 def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     """Files of `design` by path; the same for the same arguments, byte for byte.
@@ -32,10 +36,11 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     kernel, ports = design.kernel(design.instances[0].name), design.inputs + design.outputs
     inputs, outputs = _kernel_ports(design)
     part = load_part(str(header["part"]))
-    text = KernelText(kernel, inputs, outputs, design.name, part.adder)
+    in_luts, in_dsp = _MULTIPLIERS[part.vendor]
+    text = KernelText(kernel, inputs, outputs, design.name, part.adder, in_dsp)
     values = {
         "design": design, "kernel": f"{design.name}_kernel", "segments": kernel.segments,
-        "cells": design.name, "carry_bits": part.carry_bits,
+        "cells": design.name, "carry_bits": part.carry_bits, "in_luts": in_luts,
         "header": {key: comment(str(header[key])) for key in ("model", "gatewright", "sha256", "part")},
         "clock_ns": float(header["clock_ns"] or _CLOCK_NS), "ports": [_facts(design, p) for p in ports],
         "input_bits": sum(p.width * p.elements for p in design.inputs),

@@ -15,7 +15,7 @@ from gatewright.backends.add2 import NONE, two_operands
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
-from gatewright.ir.netlist import Op
+from gatewright.ir.netlist import IN_DSP, Op
 from gatewright.ir.offsets import flipped, offset_form
 from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
 
@@ -46,10 +46,11 @@ class KernelText:
     """Declarations and statements of one kernel; `lines` is the body of its module."""
 
     def __init__(self, kernel: Kernel, inputs: Sequence[Port], outputs: Sequence[Port], cells: str = "",
-                 adder: str | None = None) -> None:
-        """`adder`: `Part.adder`; sums that its cells do are instances of modules whose names begin with `cells`."""
+                 adder: str | None = None, dsp: str = "") -> None:
+        """`adder`: `Part.adder`; sums that its cells do are instances of modules whose names begin with `cells`. `dsp`: the attribute
+        of a product that is to be a DSP block."""
         netlist = kernel.netlist
-        self.netlist, self.segments, self.inputs, self.outputs = netlist, kernel.segments, inputs, outputs
+        self.dsp, self.netlist, self.segments, self.inputs, self.outputs = dsp, netlist, kernel.segments, inputs, outputs
         last = last_use(netlist, kernel.stage, kernel.segments)
         owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
         self.unread = ones(netlist.widths) & ~used_bits(netlist, kernel.stage[owner] == last[netlist.arg])
@@ -85,6 +86,11 @@ class KernelText:
             return literal((self.lo[row] << shift) >> low, width)
         return fit(self.name(row, stage), self.width[row], self.lo[row] < 0, low - shift, width)
 
+    def _signed(self, place: int, stage: int) -> str:
+        """Operand `place`, shifted, as a signed number of no more bits than that takes."""
+        row = self.arg[place]
+        return self._operand(place, stage, self.width[row] + self.shift[place] + (self.lo[row] >= 0))
+
     def _groups(self) -> Iterable[str]:
         """Rows in order, a comment and a clocked block for each run of rows of one node."""
         previous, clocked = -1, list[str]()
@@ -105,9 +111,10 @@ class KernelText:
         vector, stage = f"[{self.width[row] - 1}:0]", self.stage[row]
         is_input = self.op[row] == Op.INPUT
         if not is_input:
+            attribute = f"(* {self.dsp} *) " if self.op[row] == Op.MUL and self.imm[row] == IN_DSP else ""
             yield from (self._small(row) if row in self.small else self._add3(row) if row in self.add3 else
                         self._add2(row) if row in self.add2 else
-                        (f"  wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",))
+                        (f"  {attribute}wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",))
         ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
         if not ranks:
             return
@@ -138,6 +145,8 @@ class KernelText:
             case Op.SELECT:
                 condition, a, b = (self._operand(begin + k, stage, 1 if k == 0 else width) for k in range(3))
                 return f"{condition} ? {a} : {b}"
+            case Op.MUL if self.imm[row] == IN_DSP:
+                return " * ".join(f"$signed({self._signed(begin + k, stage)})" for k in range(2))
             case Op.MUL:
                 return f"{self._operand(begin, stage, width)} * {self._operand(begin + 1, stage, width)}"
             case _:

@@ -35,7 +35,7 @@ def compile(model: str | Path, folder: str | Path | None = None, *, config: str 
             **options: Any) -> CompiledModel:
     """Compiles `model` into `folder` (None: a temporary one, which lives as long as the result).
 
-    `options` are the fields of `Options`: part, clock_ns, latency, effort, input_type, output_type, input_types, output_types,
+    `options` are the fields of `Options`: part, clock_ns, latency, effort, dsp, input_type, output_type, input_types, output_types,
     tensor_types, data, outputs, backend, softmax, name, kernel, reuse, layer_reuse, hls4ml (a dictionary); `config` is a TOML file
     with the same. Raises UserError where the model or an option cannot be used.
     """

@@ -342,6 +342,7 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--clock", type=float, metavar="NS", help="clock period in ns (default: 5)")
     p.add_argument("--latency", type=_count, metavar="N", help="clock cycles from input to output (default: as few as fit the clock)")
     p.add_argument("--effort", type=int, metavar="0..3", help="how long to search for smaller logic (default: 1)")
+    p.add_argument("--dsp", type=int, metavar="N", help="how many DSP blocks products of two tensors may take (default: 0)")
     p.add_argument("--input-type", action="append", default=[], metavar="[NAME=]T", help="for example fixed<16,6>")
     p.add_argument("--output-type", action="append", default=[], metavar="[NAME=]T", help="for outputs without a quantiser")
     p.add_argument("--tensor-type", action="append", default=[], metavar="NAME=T", help="a quantiser for a tensor inside, or for weights")
@@ -357,7 +358,8 @@ def _compile_arguments(p: argparse.ArgumentParser) -> None:
 
 def _no_options(o: argparse.Namespace) -> None:
     """A folder has its options; others would be ignored, so they are refused."""
-    single = (o.config, o.data, o.part, o.clock, o.latency, o.effort, o.hls4ml, o.outputs, o.backend, o.softmax, o.name, o.kernel, o.reuse)
+    single = (o.config, o.data, o.part, o.clock, o.latency, o.effort, o.dsp, o.hls4ml, o.outputs, o.backend, o.softmax, o.name,
+              o.kernel, o.reuse)
     if o.input_type or o.output_type or o.tensor_type or any(v is not None for v in single):
         raise UserError(f"'{o.model}' is compiled already, with options of its own",
                         remedy="Leave the options away, or give the model file instead of the folder")
@@ -369,8 +371,9 @@ def _options(o: argparse.Namespace) -> Any:
 
     options = Options() if o.config is None else with_config(Options(), o.config)
     options = with_type_arguments(options, o.input_type, o.output_type, o.tensor_type)
-    given = {"part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort, "data": o.data, "softmax": o.softmax,
-             "name": o.name, "kernel": o.kernel, "reuse": o.reuse, "hls4ml": o.hls4ml and hls4ml_configuration(o.hls4ml),
+    given = {"part": o.part, "clock_ns": o.clock, "latency": o.latency, "effort": o.effort, "dsp": o.dsp, "data": o.data,
+             "softmax": o.softmax, "name": o.name, "kernel": o.kernel, "reuse": o.reuse,
+             "hls4ml": o.hls4ml and hls4ml_configuration(o.hls4ml),
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
     return calibrated(replace(options, **{k: v for k, v in given.items() if v is not None}), o.model)

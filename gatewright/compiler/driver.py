@@ -36,6 +36,7 @@ from gatewright.compiler.passes.netlist.fold_constants import fold_constants
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.compiler.passes.netlist.sink_constants import sink_constants
 from gatewright.compiler.proof import Places, Proof, prove
+from gatewright.compiler.schedule.dsp import products_in_dsps
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.errors import InternalError
 from gatewright.ir import design as designs
@@ -116,11 +117,16 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         say(name, netlist)
     proof = checker.proof(graph, netlist, places)
     checker.netlist("netlist passes", netlist, correspondence)
+    dsp_notes: tuple[str, ...] = ()
+    if options.dsp:
+        netlist, note = products_in_dsps(netlist, part, options.dsp)
+        dsp_notes = (note,)
+        say("products-in-dsps", netlist)
     kernel, notes = pipeline(netlist, part, options.clock_ns, registers=options.effort > 0, latency=options.latency)
     name = identifiers([options.name or graph.name])[0]
     design = Design.single(name, kernel, *ports(graph))
     designs.verify(design)
-    return Compilation(options, part, imported, graph, design, correspondence, (*options.notes, *imported.notes, *notes), proof,
+    return Compilation(options, part, imported, graph, design, correspondence, (*options.notes, *imported.notes, *dsp_notes, *notes), proof,
                        fingerprint(imported.model.sha256, options))
 
 

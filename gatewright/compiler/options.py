@@ -26,7 +26,7 @@ class Options:
     """Types as users write them (`fixed<16,6>`), the clock period in ns, the part's name.
 
     `latency`: clock cycles from input to output; None: as few as the clock allows. `effort`: how long to search for smaller logic,
-    0..3; the result depends on nothing else.
+    0..3; the result depends on nothing else. `dsp`: how many DSP blocks products may take.
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`. `tensor_types` puts
     quantisers on tensors inside, by name: results of nodes, and initialisers. `data` is a file from which `calibration.calibrated` chooses
@@ -41,6 +41,7 @@ class Options:
     clock_ns: float = 5.0
     latency: int | None = None
     effort: int = 1
+    dsp: int = 0
     input_type: str | None = None
     output_type: str | None = None
     input_types: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +66,8 @@ class Options:
             raise UserError(f"a latency of {self.latency} cycles", remedy="Give 2 or more: one takes the input, one the output")
         if self.effort not in EFFORTS:
             raise UserError(f"an effort of {self.effort}", remedy=f"Choose from {', '.join(map(str, EFFORTS))}")
+        if self.dsp < 0:
+            raise UserError(f"{self.dsp} DSP blocks", remedy="Give the number that products may take, 0 or more")
         for backend in self.backend:
             if backend not in TARGETS:
                 raise UserError(f"there is no backend '{backend}'", remedy=f"Choose from {', '.join(TARGETS)}")
@@ -130,7 +133,7 @@ _TABLES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 
 _TOP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "part": (_text, "a text"), "clock": (_number, "a number of ns"), "latency": (_whole, "a whole number"),
-    "effort": (_whole, "a whole number"),
+    "effort": (_whole, "a whole number"), "dsp": (_whole, "a whole number"),
     "input_type": (_text, "a text"), "output_type": (_text, "a text"), "outputs": (_texts, "a list of texts"),
     "backend": (_texts, "a list of texts"), "data": (_text, "a text"), "hls4ml": (_text, "a text"), "softmax": (_text, "a text"),
     "name": (_text, "a text"), "kernel": (_text, "a text"),

@@ -17,7 +17,7 @@ def synthesise_project(project: Project, part: str | None = None, work: Path | N
     """Synthesises for the design's part or another one, and stores the result in the folder."""
     target = load_part(part) if part else project.part
     design = project.design
-    found = synthesise(project.rtl.sources, design.name, target, work, progress)
+    found = synthesise(project.rtl.sources, design.name, target, work, progress, dsps=project.options.dsp > 0)
     found = replace(found, latency_cycles=design.latency_cycles, ii=design.ii,
                     latency_ns=round(design.latency_cycles * project.options.clock_ns, 3))
     project.add_result("synth", target.name, found.to_json())

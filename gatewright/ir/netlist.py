@@ -42,6 +42,10 @@ OPERANDS = {Op.INPUT: 0, Op.CONST: 0, Op.BITS: 1, Op.GE: 2, Op.EQ: 2, Op.SELECT:
 """Number of operands; `SUM` has one or more."""
 
 
+IN_DSP = 1
+"""`imm` of a product that a DSP block of the part computes; 0: LUTs do."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class NetPort:
     """Element i of the port is row `rows[i]`."""
@@ -445,7 +449,8 @@ def _verify_rows(netlist: Netlist) -> None:
     _refuse(netlist, owner, netlist.shift > MAX_SHIFT, "shifts too far")
     _refuse(netlist, owner, netlist.neg & (op[owner] != Op.SUM), "negates an operand but is no sum")
     _refuse(netlist, rows, (aux != 0) & ~np.isin(op, [Op.INPUT, Op.BITS, Op.TABLE]), "has an aux that means nothing")
-    _refuse(netlist, rows, (imm != 0) & np.isin(op, [Op.GE, Op.EQ, Op.SELECT, Op.MUL]), "has an imm that means nothing")
+    _refuse(netlist, rows, (imm != 0) & np.isin(op, [Op.GE, Op.EQ, Op.SELECT]), "has an imm that means nothing")
+    _refuse(netlist, rows, (op == Op.MUL) & (imm != 0) & (imm != IN_DSP), "has an imm that means nothing")
     _refuse(netlist, rows, (op == Op.SUM) & (np.abs(imm) >= intervals.BEYOND), "adds too large a constant")
     _refuse(netlist, rows, (op == Op.BITS) & ((imm < 0) | (imm > MAX_WIDTH) | (aux < 1) | (aux > MAX_WIDTH)),
             "takes bits that do not exist")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.ir.netlist import Netlist, NetPort, Op
+from gatewright.ir.netlist import IN_DSP, Netlist, NetPort, Op
 from gatewright.ir.npz import npz_arrays, npz_bytes
 
 _ROW = re.compile(r'%(\d+) = (\w+) ?(.*?)(?: : (-?\d+)\.\.(-?\d+))? @(".*")')
@@ -68,6 +68,8 @@ def _body(netlist: Netlist, row: int, op: Op) -> str:
             return f"{operands[0]} [{imm} +: {aux}]"
         case Op.TABLE:
             return f"{imm} [{operands[0]} - {aux}]"
+        case Op.MUL if imm == IN_DSP:
+            return f"{', '.join(operands)} in dsp"
         case _:
             return ", ".join(operands)
 
@@ -115,6 +117,8 @@ def _immediates(op: Op, body: str) -> tuple[int, int]:
             return int(low), int(width)
         case Op.TABLE:
             return int(body[:body.index(" ")]), int(body[:-1].rsplit(" - ", 1)[1])
+        case Op.MUL:
+            return IN_DSP if body.endswith(" in dsp") else 0, 0
         case _:
             return 0, 0
 

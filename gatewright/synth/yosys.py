@@ -32,6 +32,23 @@ FLOWS = {"xcup": XILINX, "xcu": XILINX, "xc7": XILINX, "ecp5": ECP5}
 """The synthesis commands for each family. No pads and no clock buffers: the design is a part of a larger one.
 Without -nodsp Yosys makes multipliers of products with constants, which are cheaper as adders. The ends of carry chains on ECP5 are
 cells only after mapping (templates/verilog/add2.v.j2)."""
+_XCU, _XC7, _ECP5 = (
+    (f"$__MUL{a}X{b}", f"-map +/mul2dsp.v -D DSP_A_MAXWIDTH={a} -D DSP_B_MAXWIDTH={b} -D DSP_A_MINWIDTH=2 -D DSP_B_MINWIDTH=2 "
+     f"-D DSP_NAME=$__MUL{a}X{b}{signed}", rules) for a, b, signed, rules in (
+        (27, 18, " -D DSP_SIGNEDONLY=1", "+/xilinx/xcu_dsp_map.v"), (25, 18, " -D DSP_SIGNEDONLY=1", "+/xilinx/xc7_dsp_map.v"),
+        (18, 18, "", "+/lattice/dsp_map_18x18.v")))
+MULTIPLIERS = {"xcup": _XCU, "xcu": _XCU, "xc7": _XC7, "ecp5": _ECP5}
+DSPS = """hierarchy -top {top}
+proc
+opt_clean
+wreduce t:$mul
+select -set products a:use_dsp=yes a:syn_multstyle=block_mult a:multstyle=dsp %u %u %ci* t:$mul %i
+techmap {fitting} @products
+techmap -map {rules} t:{cell}
+chtype -set $mul t:$__soft_mul
+"""
+"""Products that the RTL gives to DSP blocks become these by Yosys' own rules before the flow runs, which makes LUTs of all others."""
+
 PLAIN = "-D GATEWRIGHT_PLAIN "
 DEFINES = {"add3": "", "add2": PLAIN + "-D GATEWRIGHT_CCU2C "}
 """By the part's adder: no adder of another family's cells."""
@@ -45,12 +62,12 @@ Progress = Callable[[str], None]
 
 
 def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part, work_dir: Path | None = None,
-               progress: Progress | None = None) -> Resources:
+               progress: Progress | None = None, dsps: bool = False) -> Resources:
     """Synthesise a module with Yosys and count what it takes. Latency, II and layers are left open (None).
 
     `sources` are files, or texts by file name: `.v` and `.sv` are read, all others (memory contents) lie beside them.
     `work_dir` keeps script, log and netlist; without it they go to a temporary folder. `progress` gets a line of text
-    now and then. Interrupting the caller ends Yosys too.
+    now and then. With `dsps` products that the RTL marks for DSP blocks go there. Interrupting the caller ends Yosys too.
     Raises ToolMissing without pyosys and yosys; UserError for unreadable files, a family without an open flow, or if
     Yosys is killed (as the system does for want of memory); InternalError if Yosys rejects the design.
     """
@@ -61,7 +78,7 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part
     texts = sources if isinstance(sources, Mapping) else _read(sources)
     with tempfile.TemporaryDirectory(prefix="gatewright-synth-") as temporary:
         folder = (work_dir or Path(temporary)).resolve()
-        _prepare(folder, texts, FLOWS[part.family].format(family=part.family, top=top), part.adder)
+        _prepare(folder, texts, (dsp_steps(part, top) if dsps else "") + FLOWS[part.family].format(family=part.family, top=top), part.adder)
         _run(command, folder, top, progress)
         netlist = _load(folder)
     if progress:
@@ -69,6 +86,12 @@ def synthesise(sources: Sequence[Path] | Mapping[str, str], top: str, part: Part
     version = re.match(r"Yosys (\S+)", netlist.get("creator", ""))
     tool = f"yosys {version[1] if version else 'of unknown version'} ({origin})"
     return resources(netlist["modules"][top], part, tool)
+
+
+def dsp_steps(part: Part, top: str) -> str:
+    """The commands that give marked products to DSP blocks."""
+    cell, fitting, rules = MULTIPLIERS[part.family]
+    return DSPS.format(top=top, cell=cell, fitting=fitting, rules=rules)
 
 
 def resources(module: Mapping[str, Any], part: Part, tool: str) -> Resources:

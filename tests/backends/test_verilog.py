@@ -121,7 +121,7 @@ ADDER = """  wire [6:0] v3; // -40..35
 
 
 ADDER_OF_TWO = """  wire [6:0] v3; // -40..35
-  dut_add2 #(.WIDTH(7), .OPERANDS(2), .INVERT(2'b01), .ADDEND(7'd8)) v3_sum (.a({3'd0, v1_0}), .b({{1{v0_0[3]}}, v0_0, 2'd0}), .y(v3));
+  dut_add2 #(.WIDTH(7), .FLIP_A(7'd127), .ADDEND(7'd8)) v3_sum (.a({3'd0, v1_0}), .b({{1{v0_0[3]}}, v0_0, 2'd0}), .y(v3));
 """
 
 
@@ -140,11 +140,11 @@ def test_bits_below_the_adder_of_two_are_copied() -> None:
     b.output("y", np.concatenate([b.sum2(x[0], 1, False, x[1], 3, True, 1), b.sum1(x[0], 2, False, 9)]))
     text = emit(design_of(b.build()), HEADER | {"part": "lfe5u-45f"})["rtl/dut_kernel.v"]
     assert """  wire [7:0] v2; // -71..79
-  dut_add2 #(.WIDTH(5), .OPERANDS(2), .INVERT(2'b10), .ADDEND(5'd1)) v2_sum (.a({{3{v0_0[3]}}, v0_0[3:2]}), \
+  dut_add2 #(.WIDTH(5), .FLIP_B(5'd31), .ADDEND(5'd1)) v2_sum (.a({{3{v0_0[3]}}, v0_0[3:2]}), \
 .b({{1{v1_0[3]}}, v1_0}), .y(v2[7:3]));
   assign v2[2:0] = {v0_0[1:0], 1'd1};
 """ in text
-    assert """  dut_add2 #(.WIDTH(4), .OPERANDS(1), .INVERT(2'b00), .ADDEND(4'd1)) v3_sum (.a({{1{v0_0[3]}}, v0_0[3:1]}), \
+    assert """  dut_add2 #(.WIDTH(4), .OPERANDS(1), .ADDEND(4'd1)) v3_sum (.a({{1{v0_0[3]}}, v0_0[3:1]}), \
 .b(4'd0), .y(v3[6:3]));
   assign v3[2:0] = {v0_0[0], 2'd1};
 """ in text
@@ -169,7 +169,7 @@ def test_a_constant_below_the_operand_is_appended(constant: int, expected: str) 
     b.origin("node")
     x = b.input("x", [-8], [7])
     b.output("y", b.sum1(x, 3, False, constant))
-    assert expected in emit(design_of(b.build()), HEADER | {"part": "lfe5u-45f"})["rtl/dut_kernel.v"]
+    assert expected in emit(design_of(b.build()), HEADER | {"part": "10ax115n2f45e1sg"})["rtl/dut_kernel.v"]
 
 
 @pytest.mark.parametrize(("lo", "hi", "expected"), [

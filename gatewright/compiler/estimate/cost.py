@@ -27,7 +27,7 @@ from gatewright.backends.small_sums import carries_out, small_sums
 from gatewright.compiler.arithmetic.depth import levels
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Rows
-from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.netlist import IN_DSP, Netlist, Op
 from gatewright.ir.offsets import offset_form
 from gatewright.ir.usage import constant, uses
 
@@ -36,18 +36,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RowCosts:
-    """Per row: LUTs, bits of carry chain, two-operand additions (int64[n]), and delay in ns (float64[n])."""
+    """Per row: LUTs, bits of carry chain, two-operand additions, DSP blocks (int64[n]), and delay in ns (float64[n])."""
 
     lut: Ints
     carry_bits: Ints
     adders: Ints
+    dsp: Ints
     delay_ns: Floats
 
 
 def row_costs(netlist: Netlist, part: Part) -> RowCosts:
     """The cost of every row of `netlist` on `part`."""
     n = len(netlist)
-    costs = RowCosts(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
+    costs = RowCosts(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
     fixed = constant(netlist)
     rules = {Op.SUM: _sums, Op.GE: _compare, Op.EQ: _compare, Op.SELECT: _selects, Op.MUL: _products, Op.TABLE: _tables}
     for op, rule in rules.items():
@@ -182,27 +183,41 @@ def _inside_selects(netlist: Netlist, rows: Rows) -> Rows:
 
 def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     place, fixed = netlist.first[rows], constant(netlist)
-    operands = [netlist.arg[place], netlist.arg[place + 1]]
-    widths = [netlist.widths[x] for x in operands]
-    terms = [np.where(fixed[x], np.bitwise_count(np.abs(netlist.lo[x])), w)
-             for x, w in zip(operands, widths, strict=True)]
-    adders = np.maximum(np.minimum(*terms) - 1, 0)
-    added = np.where(terms[0] <= terms[1], widths[1], widths[0])
-    # two one-bit operands are one AND
-    both = ~fixed[operands[0]] & ~fixed[operands[1]]
-    gate = (adders == 0) & both
-    # compressors of three rows of partial products to two, with the gates in their LUTs where these have six inputs; then an addition
-    compressors = np.where(both, np.maximum(adders - 1, 0) * (added + 2), 0)
-    gates = np.where(part.lut_inputs < 6, np.where(operands[0] == operands[1], 1.5, 3.0), 0.0)
-    tree = np.ceil(np.log2(np.maximum(sum(widths), 2) / 2) / np.log2(1.5)) * (part.delay["net"] + part.delay["lut"])
-    shifted = adders * (added + 1)
-    last = np.where(both, sum(widths), shifted)
-    costs.lut[rows] = np.where(gate, np.maximum(*widths), (compressors * (2 + gates)).astype(np.int64) + last)
-    costs.carry_bits[rows] = last
+    operands = netlist.arg[place[:, None] + np.arange(2)]
+    by_constant, in_dsp = fixed[operands].any(axis=1), netlist.imm[rows] == IN_DSP
+    _constant_products(netlist, part, rows[by_constant], operands[by_constant], costs)
+    _tensor_products(netlist, part, rows[~by_constant & ~in_dsp], operands[~by_constant & ~in_dsp], costs)
+    costs.dsp[rows[in_dsp]] = 1
+    costs.delay_ns[rows[in_dsp]] = part.delay["net"] + part.delay["dsp"]
+
+
+def _constant_products(netlist: Netlist, part: Part, rows: Rows, operands: Rows, costs: RowCosts) -> None:
+    """The additions of the constant's ones."""
+    widths, fixed = netlist.widths[operands], constant(netlist)[operands]
+    terms = np.where(fixed, np.bitwise_count(np.abs(netlist.lo[operands])), widths)
+    adders = np.maximum(terms.min(axis=1) - 1, 0)
+    added = np.where(terms[:, 0] <= terms[:, 1], widths[:, 1], widths[:, 0])
+    costs.lut[rows] = costs.carry_bits[rows] = adders * (added + 1)
     costs.adders[rows] = adders
-    costs.delay_ns[rows] = np.where(gate, part.delay["net"] + part.delay["lut"],
-                                    np.where(both, np.where(compressors > 0, tree, 0.0) + _add_delay(part, netlist.widths[rows]),
-                                             np.ceil(np.log2(adders + 1)) * _add_delay(part, netlist.widths[rows])))
+    costs.delay_ns[rows] = np.ceil(np.log2(adders + 1)) * _add_delay(part, netlist.widths[rows])
+
+
+def _tensor_products(netlist: Netlist, part: Part, rows: Rows, operands: Rows, costs: RowCosts) -> None:
+    """Compressors of three rows of partial products to two, then an addition: what Yosys makes of them.
+
+    A compressor is two LUTs; the three gates in front of it are in these where they have six inputs, and a square has half as many.
+    An operand of one bit gates the other one.
+    """
+    widths = netlist.widths[operands]
+    narrow, both, level = widths.min(axis=1), widths.sum(axis=1), part.delay["net"] + part.delay["lut"]
+    compressors = np.maximum(narrow - 2, 0) * (widths.max(axis=1) + 2)
+    gates = np.where(operands[:, 0] == operands[:, 1], 1.5, 3.0) if part.lut_inputs < 6 else 0.0
+    deep = np.where(compressors > 0, np.ceil(np.log(np.maximum(both, 2) / 2) / np.log(1.5)), 0.0)
+    gate = narrow == 1
+    costs.lut[rows] = np.where(gate, widths.max(axis=1), compressors * (2 + gates) + both)
+    costs.carry_bits[rows] = np.where(gate, 0, both)
+    costs.adders[rows] = narrow - 1
+    costs.delay_ns[rows] = np.where(gate, level, deep * level + _add_delay(part, netlist.widths[rows]))
 
 
 def _tables(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:

@@ -24,9 +24,9 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
     Flip-flops are those of live values between the stages, of the inputs, the outputs and the valid chain. `layers` has
     one entry per ONNX node, in the netlist's order; `first_cycle` and `last_cycle` count segments from 1. `stages` has one
     per segment; its `ff` are the registers behind it, so that the inputs' own are in none. `latency_ns` and the slack are
-    given where the clock period is. Products are counted as LUTs, not as DSPs.
+    given where the clock period is. Products are LUTs, but for those that are marked IN_DSP.
     """
-    totals = dict.fromkeys(("lut", "carry", "ff"), 0)
+    totals = dict.fromkeys(("lut", "carry", "ff", "dsp"), 0)
     layers: dict[str, dict[str, Any]] = {}
     ready = design.ready()
     ns = np.zeros(design.latency_cycles - 1)
@@ -37,6 +37,7 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
         totals["lut"] += int(costs.lut.sum())
         totals["carry"] += int((-(-costs.carry_bits // part.carry_bits)).sum())
         totals["ff"] += int(ff.sum())
+        totals["dsp"] += int(costs.dsp.sum())
         own = slice(ready[instance.name] - kernel.segments, ready[instance.name])
         ns[own] = np.maximum(ns[own], longest_paths_ns(kernel, costs, part))
         behind[own] += registers_behind(kernel)
@@ -46,7 +47,7 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
     latency = None if clock_ns is None else round(design.latency_cycles * clock_ns, 3)
     return Resources(tool=TOOL, part=part.name, lut=totals["lut"], lut_logic=totals["lut"], route_through=0, srl=0,
                      carry=totals["carry"], carry_unit=part.carry_unit, carry_sites=totals["carry"], ff=totals["ff"],
-                     dsp=0, bram=0, uram=0, critical_path_ns=round(float(ns.max()), 3), latency_cycles=design.latency_cycles,
+                     dsp=totals["dsp"], bram=0, uram=0, critical_path_ns=round(float(ns.max()), 3), latency_cycles=design.latency_cycles,
                      latency_ns=latency, ii=design.ii, layers=tuple(layers.values()), stages=tuple(_stages(ns, behind, clock_ns)),
                      delay_model=part.delay_model)
 
@@ -99,9 +100,9 @@ def _layers(kernel: Kernel, costs: RowCosts, ff: Ints) -> list[dict[str, Any]]:
     np.minimum.at(first, netlist.origin[computed], kernel.stage[computed])
     np.maximum.at(last, netlist.origin[computed], kernel.stage[computed])
     bits = np.where(computed, netlist.widths, 0)
-    columns = {"lut": total(costs.lut), "ff": total(ff), "adders": total(costs.adders), "bits": total(bits),
+    columns = {"lut": total(costs.lut), "dsp": total(costs.dsp), "ff": total(ff), "adders": total(costs.adders), "bits": total(bits),
                "first_cycle": (np.minimum(first, last) + 1).tolist(), "last_cycle": (last + 1).tolist()}
-    return [{"name": name, "dsp": 0, **{key: values[i] for key, values in columns.items()}}
+    return [{"name": name, **{key: values[i] for key, values in columns.items()}}
             for i, name in enumerate(netlist.origins)]
 
 
@@ -109,7 +110,7 @@ def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
     """Adds what another kernel has of the same node."""
     if into is layer:
         return
-    for key in ("lut", "ff", "adders", "bits"):
+    for key in ("lut", "ff", "dsp", "adders", "bits"):
         into[key] += layer[key]
     into["first_cycle"] = min(into["first_cycle"], layer["first_cycle"])
     into["last_cycle"] = max(into["last_cycle"], layer["last_cycle"])
