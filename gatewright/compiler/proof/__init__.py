@@ -191,7 +191,8 @@ class _Prover:
             own = self.places.start[op.name] + todo[k]
             of = element_forms(self.forms, self.el, operands[k].reshape(-1))
             programs, whole = cones(self.net, self.forms, self.el, of, own, kind, operands[k], scale[k], offset[k], steps[k])
-            answer, witness, lo, hi = compare_programs(programs, table, self.left)
+            least, most = (end.reshape(-1)[todo[k]] for end in (op.type.lo, op.type.hi))
+            answer, witness, lo, hi = compare_programs(programs, table, least, most, self.left)
             answer[(answer == DIFFERENT) & self.el.gone[operands[k]].any(axis=1)] = UNKNOWN
             if (answer == DIFFERENT).any():
                 at = int(np.argmax(answer == DIFFERENT))
@@ -243,7 +244,8 @@ class _Prover:
         of = element_forms(self.forms, el, own[todo])
         programs, whole = cones(self.net, self.forms, el, of, ports[todo], FUNCTION, own[todo][:, None], none[todo] + 1, none[todo],
                                 np.zeros((len(todo), 0, 4), np.int64))
-        done[todo] = (compare_programs(programs, self.net.table, self.left)[0] == EQUAL) & whole
+        answer, *_ = compare_programs(programs, self.net.table, self.el.lo[own[todo]], self.el.hi[own[todo]], self.left)
+        done[todo] = (answer == EQUAL) & whole
         return done
 
     def bounds(self) -> None:

@@ -20,6 +20,10 @@ which is *exact*. Each operation either keeps this form, or refuses and says whe
 
 A patch of one value is plain evaluation and never refuses, so the splitting ends. On a patch, two steps are equal if and only if p,
 d (where J > 0) and e (where I > 0) are. So a proof over 2**20 values takes some ten patches for every breakpoint.
+
+A rounding of a * x + b with a long a has a breakpoint at every code. So where everything is a function of a * x, it is first taken
+as one of all integers from the least to the largest a * x, of which it is a rounding with a period: what agrees on all of them
+agrees on multiples of a. If it does not, or has codes there that are no claim of the Graph's, only x decides.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from gatewright.compiler.proof.forms import DIFFERENT, EQUAL, UNKNOWN
+from gatewright.compiler.proof.forms import DIFFERENT, EQUAL, LIMIT, UNKNOWN, gcd
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Op
 
@@ -220,7 +224,7 @@ def _look_up(values: Any, x: int, d: int, e: int, j: int, i: int) -> Any:
         return SPLIT_J, 1, 0
     if not (0 <= x < len(values) and 0 <= x + e * i < len(values)):
         return OUTSIDE, 0, 0
-    for k in range(1, i + 1):
+    for k in range(1, i + 1 if e != 0 else 1):
         if values[x + e * k] != values[x]:
             return SPLIT_I, k, 0
     return DONE, 0, values[x]
@@ -417,6 +421,24 @@ def _agree(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables: 
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _between(program: Any, variables: Any) -> Any:
+    """The same program of a * x, for all integers between its least and its largest value, and these as a variable; where there
+    is one variable x, and a > 1 is the common factor of all coefficients. Else programs and variables without entries."""
+    a = np.int64(0)
+    for line in program:
+        if line[CODE] == LEAF:
+            a = gcd(a, line[IMM])
+    if len(variables) != 1 or a < 2 or np.float64(a) * variables[0, 2] > LIMIT or a * np.abs(np.float64(variables[0, 0])) > LIMIT:
+        return program[:0], variables[:0]
+    program, variables = program.copy(), variables.copy()
+    for line in program:
+        if line[CODE] == LEAF:
+            line[IMM] //= a
+    variables[0, 0], variables[0, 2] = variables[0, 0] * a, (variables[0, 2] - 1) * a + 1
+    return program, variables
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _cover(patches: Any, begin: int, total: int, m: int) -> int:
     """All values as patches: whole blocks, and what is left of the last. Returns how many."""
     blocks, count = total // m, 0
@@ -451,10 +473,10 @@ def _refute(program: Any, arg: Any, shift: Any, neg: Any, table: Any, variables:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def compare_programs(programs: Programs, table: Ints, left: Ints) -> Any:
+def compare_programs(programs: Programs, table: Ints, least: Ints, most: Ints, left: Ints) -> Any:
     """Whether the steps `root` and the last one of every program agree on all values: (what was found; where they differ, as the
-    operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value). `left[0]` are the steps
-    that may be done for all of them, and are then left."""
+    operands' values, got, expected, and the row that leaves its bounds or -1; least and largest value, or bounds of them within
+    least..most). `left[0]` are the steps that may be done for all of them, and are then left."""
     n = len(programs.root)
     found, witness, lo, hi = np.full(n, UNKNOWN), np.zeros((n, 6), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     known = {np.int64(0): -1}  # the elements of a channel have equal programs
@@ -470,8 +492,14 @@ def compare_programs(programs: Programs, table: Ints, left: Ints) -> Any:
         known[key] = i
         taken = slice(programs.arg_first[i], programs.arg_first[i + 1])
         variables = programs.variables[programs.variable_first[i]:programs.variable_first[i + 1]]
-        found[i], lo[i], hi[i] = _agree(lines, programs.arg[taken], programs.shift[taken], programs.neg[taken], table, variables,
-                                        programs.root[i], programs.operands[i], witness[i], left)
+        arg, shift, neg = programs.arg[taken], programs.shift[taken], programs.neg[taken]
+        wide, between = _between(lines, variables)
+        if len(wide):
+            found[i], lo[i], hi[i] = _agree(wide, arg, shift, neg, table, between, programs.root[i], programs.operands[i], witness[i],
+                                            left)
+        if found[i] != EQUAL or lo[i] < least[i] or hi[i] > most[i]:
+            found[i], lo[i], hi[i] = _agree(lines, arg, shift, neg, table, variables, programs.root[i], programs.operands[i],
+                                            witness[i], left)
     return found, witness, lo, hi
 
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from gatewright.compiler.proof.blocks import AUX, CODE, END, FIRST, HI, IMM, LEAF, LO, ROW, SIZE, Programs
-from gatewright.compiler.proof.forms import LIMIT, Columns, Elements, Forms
+from gatewright.compiler.proof.forms import LIMIT, Columns, Elements, Forms, gcd
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Op
 
@@ -189,12 +189,9 @@ def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, le
     for k in range(len(numbers)):
         x, taken = numbers[k], slice(of.first[at + k], of.first[at + k + 1])
         atoms, coefs, c = of.atom[taken], of.coef[taken], of.const[at + k]
-        g = 0
+        g = np.int64(0)
         for y in coefs:
-            a, b = g, abs(y)
-            while b:
-                a, b = b, a % b
-            g = a
+            g = gcd(g, y)
         g = max(g, 1)
         lo, hi = -((c - el.lo[x]) // g), (el.hi[x] - c) // g
         if of.weight[at + k] > LIMIT or ((el.gone[x] or len(atoms) > 0) and (lo > hi or np.float64(hi) - np.float64(lo) > LIMIT)):

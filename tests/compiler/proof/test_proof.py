@@ -63,6 +63,8 @@ CASES = {
     "requant_away": lambda: op(requant([3, -1], 5, [4, 9], "HALF_UP", -31, 31), WIDE),
     "requant_wrap": lambda: op(requant(1, 2, [3, 5], "UP", -32, 31, "WRAP"), WIDE),
     "requant_moved": lambda: op(requant(1, 2, [3, 0], "CEIL", -3, 4, "WRAP"), WIDE),
+    "requant_scaled": lambda: op(requant([12253, -4711, 12253], [5, -900, 7], [14, 12, 16], "ROUND", -20, 23), A),
+    "requant_scaled_wrap": lambda: op(requant([999, -5, 7], 5, [7, 2, 3], "HALF_CEIL", -8, 7, "WRAP"), A),
     "thresholds": lambda: op("thresholds {sign = [1, -1], levels = [[-300, 5, 64, 700], [-60000, -4097, -1, 100000]], "
                              "base = [-2, 0]}", WIDE),
     "table": lambda: op("table {first = -40, values = " + str([x * x % 23 - 9 for x in range(101)]) + "}", A),
@@ -117,6 +119,15 @@ def test_a_proof_ends_and_says_what_it_has_not_done(monkeypatch: pytest.MonkeyPa
     proof = prove(*optimised("layers"))
     assert not proof.whole
     assert "not covered, checked on vectors: node 'r', requant" in str(proof)
+
+
+def test_codes_of_a_long_scale_are_no_breakpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scale of many bits gives every code its own distance to the next; there are 65,536 here."""
+    a = given("a", "[2]", "-1000000..1000000")
+    g = op(requant(12253418161, 4987027456, 37, "ROUND", -32768, 32767), a)
+    netlist, rows = lower(g, 3)
+    monkeypatch.setattr("gatewright.compiler.proof.WORK", 20000)
+    assert prove(g, netlist, Places.lowered(g, rows)).whole
 
 
 # -- mutations -----------------------------------------------------------------------------------------------------------
