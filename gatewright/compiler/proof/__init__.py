@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gatewright.compiler.proof import spec
 from gatewright.compiler.proof.blocks import ROW, WORK, compare_programs
 from gatewright.compiler.proof.choices import compare_choices, compare_extremes
-from gatewright.compiler.proof.cones import CHOICE, FUNCTION, ITSELF, LARGER, PRODUCT, SMALLER, cones
+from gatewright.compiler.proof.cones import CHOICE, FUNCTION, ITSELF, LARGER, OPERANDS, PRODUCT, SMALLER, cones
+from gatewright.compiler.proof.digits import element, proven
 from gatewright.compiler.proof.forms import (
     ABSENT,
     DIFFERENT,
@@ -48,7 +50,18 @@ from gatewright.ir.graph import Graph, Op
 from gatewright.ir.intervals import BEYOND, Bools
 from gatewright.ir.netlist import Netlist, computed_bounds
 from gatewright.ir.netlist import Op as Row
-from gatewright.ir.ops import ExtremePool, Extremum, Multiply, ReduceExtreme, Requant, Select, Table, Thresholds
+from gatewright.ir.ops import (
+    Divide,
+    ExtremePool,
+    Extremum,
+    Multiply,
+    ReduceExtreme,
+    Requant,
+    Select,
+    SquareRoot,
+    Table,
+    Thresholds,
+)
 from gatewright.ir.ops.window import last
 
 __all__ = ["Places", "Proof", "prove"]
@@ -102,6 +115,8 @@ class _Prover:
         self.seen = np.zeros(len(netlist), np.bool_)
         self.source = np.arange(len(lo))
         """Of every element the one that it is a function of: itself, where that are several."""
+        self.extremes_of: dict[int, tuple[set[int], bool]] = {}
+        """Of the elements that are extremes: those that they are the largest, or smallest, of."""
         self.count: Counter[str] = Counter()
         self.uncovered: list[tuple[str, str, int]] = []
 
@@ -120,6 +135,8 @@ class _Prover:
                 self.choice(op)
             elif isinstance(op, ExtremePool | ReduceExtreme):
                 self.extreme(op)
+            elif isinstance(op, Divide | SquareRoot):
+                self.digits(op)
             else:
                 self.note(op, int((~self.el.gone[self.own(op)]).sum()))
             self.ranges(op)
@@ -140,8 +157,22 @@ class _Prover:
             i = int(wrong[0])
             taken = slice(first[i], first[i + 1])
             self.refute_form(op, i, list(zip(number[taken].tolist(), weight[taken].tolist(), strict=True)), int(terms.const[i]))
+        self.distances(op, found, first, number, weight, terms.const)
         self.settle(op, found, "" if op.kind in ("reshape", "transpose", "take", "concat") else "sum")
         self.depends(op, np.repeat(np.arange(len(found)), np.diff(first)), number)
+
+    def distances(self, op: Op, found: Ints, first: Ints, element: Ints, weight: Ints, const: Ints) -> None:
+        """What is a multiple of an extreme less one of the elements that it is the extreme of has a known sign."""
+        pairs = np.flatnonzero((np.diff(first) == 2) & (found == EQUAL))
+        for k, other in ((first[pairs], first[pairs] + 1), (first[pairs] + 1, first[pairs])):
+            met = np.isin(element[k], list(self.extremes_of)) & (weight[k] == -weight[other])
+            for i, a, b in zip(pairs[met].tolist(), k[met].tolist(), other[met].tolist(), strict=True):
+                of, largest = self.extremes_of[int(element[a])]
+                e = self.places.start[op.name] + i
+                if element[b] in of and (weight[a] > 0) == largest:
+                    self.el.lo[e] = max(self.el.lo[e], const[i])
+                elif element[b] in of:
+                    self.el.hi[e] = min(self.el.hi[e], const[i])
 
     def function(self, op: Requant | Thresholds | Table) -> None:
         scale, offset, steps, table = spec.steps(op, self.net.table)
@@ -175,7 +206,32 @@ class _Prover:
             out, element = (np.concatenate([np.zeros(0, np.int64), *(m[k].reshape(-1) for m in met)]) for k in range(2))
         none = np.zeros(op.type.size, np.int64)
         first, element, _ = spec.Terms(out, element, np.ones_like(out), none).by_output()
-        self.settle(op, self.extremes(op, first, self.numbers(op)[element]), "choice")
+        element = self.numbers(op)[element]
+        found = self.extremes(op, first, element)
+        for i in np.flatnonzero(found == EQUAL).tolist():
+            self.extremes_of[self.places.start[op.name] + i] = set(element[first[i]:first[i + 1]].tolist()), bool(op.largest)
+        self.settle(op, found, "choice")
+
+    def digits(self, op: Divide | SquareRoot) -> None:
+        """Elements that are alike are proven once."""
+        operands, own, none = self.operands(op), self.own(op), np.zeros(op.type.size, np.int64)
+        of = element_forms(self.forms, self.el, operands.reshape(-1))
+        programs, _ = cones(self.net, self.forms, self.el, of, own, OPERANDS, operands, none, none,
+                            np.zeros((op.type.size, 0, 4), np.int64))
+        meant = spec.digits(op, self.el.lo[operands[:, 0]], self.el.hi[operands[:, 0]])
+        found, known = np.where(self.el.gone[own], ABSENT, UNKNOWN), dict[Any, Any]()
+        for i in np.flatnonzero((found == UNKNOWN) & ~self.el.gone[operands].any(axis=1)).tolist():
+            if (e := element(programs, i)) is None:
+                continue
+            key = e.key(), meant[i]
+            if key not in known:
+                known[key] = proven(e, meant[i])
+            if known[key] is not None:
+                found[i] = EQUAL
+                self.el.lo[own[i]], self.el.hi[own[i]] = meant[i].least, meant[i].most
+                row = e.lines[:e.size, ROW]
+                self.seen[row[known[key] & (row >= 0)]] = True
+        self.settle(op, found, "function")
 
     def extremes(self, op: ExtremePool | ReduceExtreme | Extremum, first: Ints, element: Ints) -> Ints:
         of = element_forms(self.forms, self.el, element)

@@ -20,8 +20,9 @@ from gatewright.ir.netlist import Op
 
 _INPUT, _SUM, _TABLE, _GE, _SELECT, _MUL = (int(o) for o in (Op.INPUT, Op.SUM, Op.TABLE, Op.GE, Op.SELECT, Op.MUL))
 
-FUNCTION, PRODUCT, CHOICE, LARGER, SMALLER, ITSELF = range(6)
-"""What the Graph does with the operands: the given steps; a * b; a if c else b; the extreme of a and b; no matter what."""
+FUNCTION, PRODUCT, CHOICE, LARGER, SMALLER, ITSELF, OPERANDS = range(7)
+"""What the Graph does with the operands: the given steps; a * b; a if c else b; the extreme of a and b; no matter what, without
+the operands or with them, of any number of values."""
 
 CONE = 1 << 14
 """Most rows of a cone."""
@@ -154,7 +155,7 @@ def _definition(kind: int, leaves: Any, steps: Any, program: Any, begin: int, ar
         program[line, CODE], program[line, FIRST] = (_MUL if kind == PRODUCT else _SELECT), at
         for k in range(n):
             arg[at + k] = begin + k
-    else:
+    elif kind in (LARGER, SMALLER):
         program[line, CODE], program[line, FIRST] = _GE, at
         program[line + 1, CODE], program[line + 1, FIRST] = _SELECT, at + 2
         arg[at], arg[at + 1], arg[at + 2] = begin, begin + 1, line
@@ -192,7 +193,7 @@ def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, le
         g = np.int64(0)
         for y in coefs:
             g = gcd(g, y)
-        g = max(g, 1)
+        g = max(g, np.int64(1))
         lo, hi = -((c - el.lo[x]) // g), (el.hi[x] - c) // g
         if of.weight[at + k] > LIMIT or ((el.gone[x] or len(atoms) > 0) and (lo > hi or np.float64(hi) - np.float64(lo) > LIMIT)):
             return False, ref_atoms, ref_coefs
@@ -230,13 +231,13 @@ def cones(net: Columns, forms: Forms, el: Elements, of: Forms, numbers: Ints, ki
         fine, ref_atoms, ref_coefs = _operands(of, el, operands[i], i * width, own, leaves)
         if not fine:
             continue
-        whole[i] = not _strides(own, len(ref_atoms))
+        whole[i] = kind == OPERANDS or not _strides(own, len(ref_atoms))
         roots = el.row[el.first[e]:el.first[e + 1]]
         rows = _cone(net, forms, roots, ref_atoms, ref_coefs, stamp, i + 1)
         if len(rows) == 0 and len(roots) > 0:
             continue
         extra = 0 if kind == ITSELF else width + (
-            steps.shape[1] if kind == FUNCTION else 1 if kind in (PRODUCT, CHOICE) else 2)
+            steps.shape[1] if kind == FUNCTION else 1 if kind in (PRODUCT, CHOICE) else 2 if kind in (LARGER, SMALLER) else 0)
         program, arg, shift, neg, used = _program(net, forms, el, e, rows, ref_atoms, ref_coefs, local, extra)
         if used < 0:
             continue

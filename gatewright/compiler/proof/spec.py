@@ -6,17 +6,18 @@ Written from the definitions in ir/ops, not from how lowering builds them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gatewright.compiler.proof.blocks import CLIP, COUNT, MODES, ROUND, WRAP
+from gatewright.compiler.proof.digits import Quotient, Root
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Op
 from gatewright.ir.netlist import Op as Row
-from gatewright.ir.ops import Combine, Conv, Dense, ReduceSum, Requant, SumPool, Table, Thresholds
+from gatewright.ir.ops import Combine, Conv, Dense, Divide, ReduceSum, Requant, SquareRoot, SumPool, Table, Thresholds
 from gatewright.ir.ops.function import SATURATE
 from gatewright.ir.ops.window import last
 
@@ -145,3 +146,13 @@ def steps(op: Requant | Thresholds | Table, table: Ints) -> tuple[Ints, Ints, In
     if isinstance(op, Thresholds):
         return spread(op.sign, shape), zero, np.stack([one * COUNT, start, spread(op.base, shape), one * count], 1)[:, None], tables
     return one, zero, np.stack([one * Row.TABLE, start, one * op.first, one * count], 1)[:, None], tables
+
+
+def digits(op: Divide | SquareRoot, lo: Ints, hi: Ints) -> Sequence[Quotient | Root]:
+    """What every element of an operation is that is made digit by digit; lo..hi: the range of its first operand."""
+    shape = op.type.shape
+    if isinstance(op, SquareRoot):
+        return [Root(math.isqrt(a), math.isqrt(b)) for a, b in zip(lo.tolist(), hi.tolist(), strict=True)]
+    columns = [spread(c, shape).tolist() for c in (op.mul, op.add, op.div, op.lo, op.hi, op.type.lo, op.type.hi)]
+    return [Quotient(mul, add, div, low, high, max(low, least), min(high, most), op.rounding)
+            for mul, add, div, low, high, least, most in zip(*columns, strict=True)]
