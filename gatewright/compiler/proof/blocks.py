@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from gatewright.compiler.proof.forms import DIFFERENT, EQUAL, LIMIT, UNKNOWN, gcd
+from gatewright.compiler.proof.forms import DIFFERENT, EQUAL, LIMIT, UNKNOWN
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Op
 
@@ -427,7 +427,7 @@ def _between(program: Any, variables: Any) -> Any:
     a = np.int64(0)
     for line in program:
         if line[CODE] == LEAF:
-            a = gcd(a, line[IMM])
+            a = np.gcd(a, line[IMM])
     if len(variables) != 1 or a < 2 or np.float64(a) * variables[0, 2] > LIMIT or a * np.abs(np.float64(variables[0, 0])) > LIMIT:
         return program[:0], variables[:0]
     program, variables = program.copy(), variables.copy()

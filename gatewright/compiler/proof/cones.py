@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from gatewright.compiler.proof.blocks import AUX, CODE, END, FIRST, HI, IMM, LEAF, LO, ROW, SIZE, Programs
-from gatewright.compiler.proof.forms import LIMIT, Columns, Elements, Forms, gcd
+from gatewright.compiler.proof.forms import LIMIT, Columns, Elements, Forms
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Op
 
@@ -192,7 +192,7 @@ def _operands(of: Forms, el: Elements, numbers: Any, at: int, variables: Any, le
         atoms, coefs, c = of.atom[taken], of.coef[taken], of.const[at + k]
         g = np.int64(0)
         for y in coefs:
-            g = gcd(g, y)
+            g = np.gcd(g, y)
         g = max(g, np.int64(1))
         lo, hi = -((c - el.lo[x]) // g), (el.hi[x] - c) // g
         if of.weight[at + k] > LIMIT or ((el.gone[x] or len(atoms) > 0) and (lo > hi or np.float64(hi) - np.float64(lo) > LIMIT)):

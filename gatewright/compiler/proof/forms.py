@@ -139,14 +139,6 @@ def _merge(atom: Any, coef: Any, begin: int, end: int, other: int, stop: int, sc
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def gcd(a: int, b: int) -> Any:
-    """The greatest common divisor of two numbers of either sign."""
-    while b:
-        a, b = b, a % b
-    return abs(a)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def add_row(forms: Forms, row: int, scale: int, acc: Any, touched: Any, count: int) -> int:
     """acc += scale * form(row), but for its constant; `touched[:count]` are the atoms that acc may hold. Returns the new count.
 
