@@ -3,8 +3,8 @@
 These rows are the *atoms*; two rows with equal forms have equal values whatever the atoms carry. Forms are sparse: the atoms
 of row r are `atom[first[r]:first[r+1]]`, ascending, with coefficients that are not zero.
 
-Everything is exact in int64: `weight` bounds the sum of the absolute coefficients and the constant on the way, in floating
-point with room for its rounding, and a form beyond `LIMIT` counts as unknown.
+Everything is exact in int64: `weight` bounds the sum of the absolute coefficients and the constant, of the form and of all that
+it is made of on the way, in floating point with room for its rounding; a form beyond `LIMIT` counts as unknown.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def linear_forms(net: Columns) -> Forms:
     """The forms of all rows. A row that can have one value only is that constant."""
     n = len(net.op)
     first, const, weight = np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.float64)
+    own = np.zeros(n, np.float64)  # of the form itself; constants that cancel are not in it
     atom, coef = np.zeros(4 * n + 16, np.int64), np.zeros(4 * n + 16, np.int64)
     size = 0
     for r in range(n):
@@ -95,15 +96,19 @@ def linear_forms(net: Columns) -> Forms:
                 total += first[net.arg[k] + 1] - first[net.arg[k]]
             if size + 2 * total > len(atom):
                 atom, coef = _room(atom, coef, size + 2 * total)
-            const[r], weight[r] = net.imm[r], abs(np.float64(net.imm[r]))
+            const[r], here, before = net.imm[r], abs(np.float64(net.imm[r])), 0.0
             end = size
             for k in range(net.first[r], net.first[r + 1]):
                 x, scale = net.arg[k], (np.int64(-1) if net.neg[k] else np.int64(1)) << net.shift[k]
                 const[r] += scale * const[x]
-                weight[r] += abs(np.float64(scale)) * weight[x]
+                here += abs(np.float64(scale)) * own[x]
+                before = max(before, weight[x])
                 end = _merge(atom, coef, size, end, first[x], first[x + 1], scale, size + total)
-            size = end
+            size, weight[r] = end, max(here, before)
         first[r + 1] = size
+        own[r] = abs(np.float64(const[r]))
+        for k in range(first[r], size):
+            own[r] += abs(np.float64(coef[k]))
     return Forms(first, atom[:size], coef[:size], const, weight)
 
 
