@@ -56,7 +56,7 @@ def _random_row(b: NetlistBuilder, rng: random.Random, pool: list[int], narrow: 
         args += args[:rng.randint(0, 1)]
         shifts, signs = [rng.randint(0, 2) for _ in args], [rng.random() < .5 for _ in args]
         imm = rng.randint(-9, 9)
-        if rng.random() < .5:  # the form of the sums that lowering makes
+        if len(b) % 2:  # the form of the sums that lowering makes
             own = widths(b.lo[args], b.hi[args])
             imm = int((offsets(b.lo[args] < 0, own, np.array(signs)) << np.array(shifts)).sum())
         return int(b.sum([0, len(args)], args, shifts, signs, imm)[0])

@@ -121,7 +121,8 @@ class Rows:
         """An operand of a sum in offset form."""
         arg, flip = self.arg[place], self.flip[place]
         own = (1 << int(Fixed(self.lo[arg], self.hi[arg], 0).width)) - 1
-        return f"{self.dialect.integer(Fixed(0, own, 0))}(v{arg} ^ {literal(flip)})" if flip else f"v{arg}"
+        bits = f"v{arg} ^ {literal(flip)}" if flip else f"v{arg}"
+        return f"{self.dialect.integer(Fixed(0, own, 0))}({bits})" if flip or self.lo[arg] < 0 else bits
 
     def _expression(self, row: int) -> str:
         at = self.first[row]

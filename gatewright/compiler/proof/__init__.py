@@ -221,14 +221,15 @@ class _Prover:
         meant = spec.digits(op, self.el.lo[operands[:, 0]], self.el.hi[operands[:, 0]])
         found, known = np.where(self.el.gone[own], ABSENT, UNKNOWN), dict[Any, Any]()
         for i in np.flatnonzero((found == UNKNOWN) & ~self.el.gone[operands].any(axis=1)).tolist():
-            if (e := element(programs, i)) is None:
+            e, goal = element(programs, i), meant[i]
+            if e is None or goal is None:
                 continue
-            key = e.key(), meant[i]
+            key = e.key(), goal
             if key not in known:
-                known[key] = proven(e, meant[i])
+                known[key] = proven(e, goal)
             if known[key] is not None:
                 found[i] = EQUAL
-                self.el.lo[own[i]], self.el.hi[own[i]] = meant[i].least, meant[i].most
+                self.el.lo[own[i]], self.el.hi[own[i]] = goal.least, goal.most
                 row = e.lines[:e.size, ROW]
                 self.seen[row[known[key] & (row >= 0)]] = True
         self.settle(op, found, "function")

@@ -148,11 +148,12 @@ def steps(op: Requant | Thresholds | Table, table: Ints) -> tuple[Ints, Ints, In
     return one, zero, np.stack([one * Row.TABLE, start, one * op.first, one * count], 1)[:, None], tables
 
 
-def digits(op: Divide | SquareRoot, lo: Ints, hi: Ints) -> Sequence[Quotient | Root]:
-    """What every element of an operation is that is made digit by digit; lo..hi: the range of its first operand."""
+def digits(op: Divide | SquareRoot, lo: Ints, hi: Ints) -> Sequence[Quotient | Root | None]:
+    """What every element of an operation is that is made digit by digit; lo..hi: the range of its first operand, as far as it is known.
+    None: a root of what may be negative."""
     shape = op.type.shape
     if isinstance(op, SquareRoot):
-        return [Root(math.isqrt(a), math.isqrt(b)) for a, b in zip(lo.tolist(), hi.tolist(), strict=True)]
+        return [Root(math.isqrt(a), math.isqrt(b)) if a >= 0 else None for a, b in zip(lo.tolist(), hi.tolist(), strict=True)]
     columns = [spread(c, shape).tolist() for c in (op.mul, op.add, op.div, op.lo, op.hi, op.type.lo, op.type.hi)]
     return [Quotient(mul, add, div, low, high, max(low, least), min(high, most), op.rounding)
             for mul, add, div, low, high, least, most in zip(*columns, strict=True)]
