@@ -7,8 +7,8 @@ Rows go to --out as they are made, so that a run can be continued: what is there
 (`code`), is not measured again.
 
 A row: model, tool, effort (gatewright's), behavioural, version, clock_ns (asked; null for none), cycles (stages of logic between
-registers), lut (physical: logic, route-throughs and shift registers), lut_logic, route_through, srl, lut_paired, carry, carry_sites and
-clb (docs/delay-model.md, "Packing"; for --part), ff, crude_ns (the longest stage), latency_ns (cycles * crude_ns), meets (crude_ns
+registers), lut (physical: logic, route-throughs and shift registers), lut_logic, route_through, srl, dsp, lut_paired, carry, carry_sites
+and clb (docs/delay-model.md, "Packing"; for --part), ff, crude_ns (the longest stage), latency_ns (cycles * crude_ns), meets (crude_ns
 within 15 % of the clock), build_cpu_s, memory_mb, synth_cpu_s, mismatches, vectors. Older rows lack some of these.
 """
 
@@ -61,7 +61,7 @@ def measure(model: str, tool: str, clock_ns: float | None, stages: int, options:
     longest = counted["crude_ns"]
     return key | built | packing | {
         "lut": counted["physical"], "lut_logic": counted["lut"], "route_through": counted["route_through"],
-        "srl": counted["srl"], "carry": counted["carry4"], "ff": counted["ff"],
+        "srl": counted["srl"], "dsp": counted["dsp"], "carry": counted["carry4"], "ff": counted["ff"],
         "crude_ns": longest, "latency_ns": round(longest * built["cycles"], 2),
         "meets": clock_ns is None or longest <= TOLERANCE * clock_ns, "synth_cpu_s": counted["cpu_s"]}
 

@@ -61,6 +61,7 @@ def line(label: str, row: Row, ours: Row) -> str:
         ratio += f" ({ours['lut_paired'] / row['lut_paired']:.2f})"
     paired, clb = (f"{row[key]:,}" if row.get(key) else "" for key in ("lut_paired", "clb"))
     missed = "" if row["meets"] else ", misses the clock"
+    label += f", {row['dsp']} products in DSP blocks" if row.get("dsp") else ""
     return (f"| {label} | {row['tool']} {row['version']} | {row['lut']:,} | {paired} | {ratio} | {clb} | {row['ff']:,} | "
             f"{row['cycles']} x {row['crude_ns']:.2f}{missed} | {row['latency_ns']:.1f} ns | {row['build_cpu_s']:.1f} |")
 

@@ -39,7 +39,8 @@ class Add3:
 
 
 def three_operands(netlist: Netlist) -> Add3:
-    """The sums of three operands, or of two and a constant, whose constant and negations the chain's free inputs hold."""
+    """The sums of three operands, or of two and a constant, whose constant and negations the chain's free inputs hold, or whose constant
+    is the offset of three operands."""
     fixed, width = constant(netlist), netlist.widths
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     known = fixed[netlist.arg]

@@ -1,4 +1,4 @@
-"""Sums of so few bits that LUTs with two outputs compute them directly, without a carry chain, and how (templates/verilog/lut.v.j2).
+"""Sums of so few bits that LUTs with two outputs compute them directly, without a carry chain, and how (templates/verilog/lut5.v.j2).
 
 AMD's LUT6_2 computes two functions of the same five inputs, so a + 2 * b of three bits each is two LUTs instead of a chain of four.
 """
@@ -83,11 +83,12 @@ def _inputs(netlist: Netlist) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     fixed, widths = constant(netlist), netlist.widths
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     known = fixed[netlist.arg]
+    out_of_reach = netlist.shift >= widths[owner]  # arithmetic is modulo the width of the result
     arg, factor = netlist.arg.astype(np.int64), np.where(netlist.neg, -1, 1) << netlist.shift.astype(np.int64)
     base = netlist.imm.copy()
     np.add.at(base, owner[known], (factor * netlist.lo[arg])[known])
     order = np.lexsort((arg, owner))
-    order = order[~known[order]]
+    order = order[~(known | out_of_reach)[order]]
     owner, arg, factor = owner[order], arg[order], factor[order]
     first = np.ones(len(owner), np.bool_)  # of a row that is an operand twice
     first[1:] = (owner[1:] != owner[:-1]) | (arg[1:] != arg[:-1])

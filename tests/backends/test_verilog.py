@@ -184,6 +184,15 @@ def test_comparisons_have_room_for_both_sides(lo: int, hi: int, expected: str) -
     assert f" = {expected};" in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
 
 
+def test_no_bits_are_read_of_an_operand_above_the_sum() -> None:
+    """Where bounds are known to be tighter than those of the operands, an operand may not reach the result; it has no register then."""
+    b = NetlistBuilder("kernel")
+    b.origin("node")
+    x = b.input("x", [-2, 0, -1], [1, 3, 1])
+    b.output("y", b.sum([0, 3], x, [0, 0, 2], bounds=(0, 3)))
+    assert "v2_0" not in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
+
+
 def test_top_text() -> None:
     text = emit(small(2), HEADER)["rtl/dut.v"]
     for expected in ("made by gatewright 0.1.0 from model.onnx", "ab" * 32, "carries no licence obligation",

@@ -25,7 +25,7 @@ MOST_READERS = 16
 
 _State = namedtuple("_State", (
     "row", "node", "shift", "sign", "next_digit", "last_digit", "next_use", "last_use", "same",  # of digits
-    "head", "length", "luts", "constant", "used", "budget",  # of sums; those of the nodes are behind the outputs'
+    "head", "length", "luts", "used", "budget",  # of sums; those of the nodes are behind the outputs'
     "reader", "readers", "low", "high", "level", "mark", "load",  # of nodes; the shared ones are behind the operands
     "free", "vacant", "recent", "number", "random", "terms", "lists"))
 """The digits of a sum are a doubly linked list, and so are those of a node. `number`: how many there are of the following."""
@@ -33,14 +33,14 @@ _FREE, _VACANT, _SUMS, _RECENT, _OPERANDS, _OUTPUTS, _ARITY, _WORK = range(8)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, constant: Any, arity: int,
-           work: int, heat: float, seed: int) -> Any:
+def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, work: int,
+           heat: float, seed: int) -> Any:
     """A cheaper sharing. The first arguments, and the result, are the state of `sharing.share`.
 
-    `low`: the least value of every operand's bits, read as an unsigned number; `constant`: 1 for outputs to which something is added;
-    `work`: how long to go on, a measure of steps; `heat`: LUTs that a move may cost in the beginning.
+    No digit may be twice in a sum. `low`: the least value of every operand's bits, read as an unsigned number; `work`: how long to go
+    on, a measure of steps; `heat`: LUTs that a move may cost in the beginning.
     """
-    s = _state(out, node, shift, sign, reach, load, budget, low, constant, arity, seed)
+    s = _state(out, node, shift, sign, reach, load, budget, low, arity, seed)
     while s.number[_WORK] < work:
         s.number[_WORK] += 1
         recent = min(s.number[_RECENT], RECENT)
@@ -56,38 +56,37 @@ def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, constant: Any, arity: int,
-           seed: int) -> Any:
+def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, seed: int) -> Any:
     """Room for as many digits as there are when every node is dissolved, and for the nodes that they can make."""
-    sums, nodes, outputs = len(budget), len(reach), len(constant)
-    operands = nodes - (sums - outputs)
+    sums, nodes, operands = len(budget), len(reach), len(low)
+    outputs = sums - (nodes - operands)
     dissolved = np.ones(nodes, np.int64)
     dissolved[operands:] = 0
-    room, before = 0, -1
+    room, longest, before = 0, 0, -1
     while room != before:  # as often as nodes are nested
         before, total = room, np.zeros(sums, np.int64)
         for i in range(len(out)):
             total[out[i]] += dissolved[node[i]]
         dissolved[operands:] = total[outputs:]
-        room = total.sum() + 2 * len(out)
+        room, longest = total.sum() + 2 * len(out), total.max() + 2
     most = sums + len(out)
-    digit, of_sum, of_node = np.full((9, room), NONE, np.int64), np.zeros((4, most), np.int64), np.zeros((6, most + operands), np.int64)
+    digit, of_sum, of_node = np.full((9, room), NONE, np.int64), np.zeros((3, most), np.int64), np.zeros((6, most + operands), np.int64)
     of_sum[0], of_node[0], of_node[5] = NONE, NONE, NONE
     load_of, used = np.ones(most + operands), np.zeros((2, most))
-    of_sum[3, :outputs], used[1, :sums], load_of[:nodes] = constant, budget, load
+    used[1, :sums], load_of[:nodes] = budget, load
     for v in range(nodes):
         least = low[v] if v < operands else 0
         of_node[2, v], of_node[3, v], of_node[4, v] = least, least + np.int64(reach[v]), np.int64(levels(load[v], arity))
     s = _State(digit[0], digit[1], digit[2], digit[3], digit[4], digit[5], digit[6], digit[7], digit[8],
-               of_sum[0], of_sum[1], of_sum[2], of_sum[3], used[0], used[1],
+               of_sum[0], of_sum[1], of_sum[2], used[0], used[1],
                of_node[0], of_node[1], of_node[2], of_node[3], of_node[4], of_node[5], load_of,
                np.arange(room)[::-1].copy(), np.zeros(most, np.int64), np.zeros(RECENT, np.int64),
                np.array([room, 0, sums, 0, operands, outputs, arity, 0]), np.array([2 * seed + 1], np.uint64),
-               np.zeros((COLUMNS, room), np.int64), np.zeros((4, 3, room), np.int64))
+               np.zeros((COLUMNS, longest), np.int64), np.zeros((4, 3, longest), np.int64))
     for i in range(len(out)):
         _enter(s, out[i], node[i], shift[i], sign[i])
     for row in range(sums):
-        s.luts[row] = _luts(s, s.lists[0], _read(s, row, s.lists[0]), s.constant[row])
+        s.luts[row] = _luts(s, s.lists[0], _read(s, row, s.lists[0]), row)
     return s
 
 
@@ -169,12 +168,14 @@ def _write(s: Any, row: int, digits: Any, count: int) -> None:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _luts(s: Any, digits: Any, count: int, constant: int) -> Any:
+def _luts(s: Any, digits: Any, count: int, row: int) -> Any:
+    """Of the sum `row` if these are its digits. The constant of an output rides for free where sums have two operands."""
     for k in range(count):
         node = digits[0, k]
         s.terms[NODE, k], s.terms[SHIFT, k], s.terms[NEGATIVE, k] = node, digits[1, k], digits[2, k]
         s.terms[LOW, k], s.terms[HIGH, k], s.terms[LEVEL, k] = s.low[node], s.high[node], s.level[node]
     s.number[_WORK] += count + count * count // 16
+    constant = 1 if row < s.number[_OUTPUTS] and s.number[_ARITY] == 3 else 0
     return tree_luts(s.terms, count, constant, s.number[_ARITY])
 
 
@@ -194,14 +195,14 @@ def _dissolve(s: Any, row: int, heat: float) -> None:
             count = _expanded(s, s.row[i], node, own)
             if count == NONE:
                 return
-            costs += _luts(s, s.lists[1], count, s.constant[s.row[i]]) - s.luts[s.row[i]]
+            costs += _luts(s, s.lists[1], count, s.row[i]) - s.luts[s.row[i]]
         i = s.next_use[i]
     if not _accepts(s, costs, heat):
         return
     while s.reader[node] != NONE:
         reader = s.row[s.reader[node]]
         count = _expanded(s, reader, node, own)
-        s.luts[reader] = _luts(s, s.lists[1], count, s.constant[reader])
+        s.luts[reader] = _luts(s, s.lists[1], count, reader)
         _write(s, reader, s.lists[1], count)
     _write(s, row, s.lists[0], 0)
     s.luts[row] = 0
@@ -331,7 +332,7 @@ def _reuse(s: Any, row: int, node: int, common: int, shift: int, sign: int, heat
         if digits[0, k] == node and digits[1, k] == shift:
             return
     digits[0, count], digits[1, count], digits[2, count] = node, shift, sign
-    luts = _luts(s, digits, count + 1, s.constant[row])
+    luts = _luts(s, digits, count + 1, row)
     if _accepts(s, luts - s.luts[row], heat):
         s.luts[row] = luts
         _write(s, row, digits, count + 1)
@@ -343,7 +344,8 @@ def _depends(s: Any, node: int, row: int) -> bool:
     outputs, operands, found, left = s.number[_OUTPUTS], s.number[_OPERANDS], row >= s.number[_OUTPUTS], 1
     if not found:
         return False
-    todo = s.lists[3, 0]
+    todo = np.zeros(s.number[_SUMS], np.int64)
+    seen = np.zeros(s.number[_SUMS], np.bool_)
     todo[0] = outputs + node - operands
     while left:
         left -= 1
@@ -351,8 +353,9 @@ def _depends(s: Any, node: int, row: int) -> bool:
             return True
         i = s.head[todo[left]]
         while i != NONE:
-            if s.node[i] >= operands and left + 1 < len(todo):
+            if s.node[i] >= operands and not seen[outputs + s.node[i] - operands]:
                 todo[left] = outputs + s.node[i] - operands
+                seen[todo[left]] = True
                 left += 1
             i = s.next_digit[i]
     return False
@@ -384,7 +387,7 @@ def _create(s: Any, row: int, other: int, common: int, distance: int, differ: in
     size, more = _without(s, row, common, 0, first), _without(s, other, common, 1, second)
     first[0, size], first[1, size], first[2, size] = node, base, flip
     second[0, more], second[1, more], second[2, more] = node, base + distance, flip ^ differ
-    luts = (_luts(s, own, common, 0), _luts(s, first, size + 1, s.constant[row]), _luts(s, second, more + 1, s.constant[other]))
+    luts = (_luts(s, own, common, new), _luts(s, first, size + 1, row), _luts(s, second, more + 1, other))
     if not _accepts(s, luts[0] + luts[1] + luts[2] - s.luts[row] - s.luts[other], heat):
         return
     if s.number[_VACANT]:

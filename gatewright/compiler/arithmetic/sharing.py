@@ -113,10 +113,10 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, reach:
     return Shared(len(reach), state)
 
 
-def refined(shared: Shared, low: Ints, constant: Bools, arity: int, effort: int) -> Shared:
-    """The same sums from a longer search on; `low`: least value of the operands' bits, read as unsigned; `constant`: the outputs to which
-    something is added."""
+def refined(shared: Shared, low: Ints, arity: int, effort: int) -> Shared:
+    """The same sums from a longer search on; `low`: least value of the operands' bits, read as unsigned. Where sums have three operands,
+    one of every output's is its constant."""
     work = _WORK[effort] * len(shared.out)
-    if not work or not shared.nodes:
+    if not work or not len(shared.out):
         return shared
-    return Shared(shared.operands, refine(*shared.state, low, constant.astype(np.int64), arity, work, _HEAT, 1))
+    return Shared(shared.operands, refine(*shared.state, low, arity, work, _HEAT, 1))

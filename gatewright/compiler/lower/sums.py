@@ -30,39 +30,46 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     `out`, `row`, `weight`: int64[terms]; `imm`, `lo`, `hi`: int64[outputs].
     """
     out, row, weight, imm, lo, hi = (np.asarray(v, np.int64).reshape(-1) for v in (out, row, weight, imm, lo, hi))
-    used = weight != 0
-    operands, operand = np.unique(row[used], return_inverse=True)
-    digits = signed_digits(out[used], operand.reshape(-1), weight[used])
+    operands, digits = _digits(out, row, weight)
     effort = b.effort if np.bincount(digits[0]).max(initial=0) > 1 else 0  # single digits share nothing
-    reach = b.hi[operands] - b.lo[operands]
-    tried = [share(*digits, len(imm), reach, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
-    best = _cheapest(b, operands, tried, imm)
+    low, high = b.lo[operands], b.hi[operands]
+    tried = [share(*digits, len(imm), high - low, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
+
+    def luts(shared: Shared, unsigned: bool = True) -> int:
+        return _luts(b, operands, shared, imm, lo, hi, unsigned)
+
+    unsigned = True
     if effort:
-        width = widths(b.lo[operands], b.hi[operands])
-        unsigned = b.lo[operands] + offsets(b.lo[operands] < 0, width, np.zeros(len(width), np.bool_))
-        best = _cheapest(b, operands, [best, refined(best, unsigned, np.ones(len(imm), np.bool_), b.arity, effort)], imm)
-    return _build(b, operands, best, imm, lo, hi)
+        tried.sort(key=luts)
+        tried = sorted([tried[0], refined(tried[0], low + offsets(low < 0, widths(low, high), low > high), b.arity, effort)], key=luts)
+        unsigned = luts(tried[0]) <= luts(tried[0], False)
+    return _build(b, operands, tried[0], imm, lo, hi, unsigned)
 
 
-def _cheapest(b: NetlistBuilder, operands: Ints, tried: list[Shared], imm: Ints) -> Shared:
-    return min(tried, key=lambda shared: _luts(b, operands, shared, imm)) if len(tried) > 1 else tried[0]
+def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints, Ints, Bools]]:
+    """The rows that have weights, and the digits of these, as (out, place among the rows, shift, negative): no digit twice in a sum."""
+    operands, place = np.unique(row[weight != 0], return_inverse=True)
+    key, which = np.unique(out[weight != 0] * len(operands) + place.reshape(-1), return_inverse=True)
+    total = np.zeros(len(key), np.int64)
+    np.add.at(total, which.reshape(-1), weight[weight != 0])
+    key, total = key[total != 0], total[total != 0]
+    return operands, signed_digits(key // max(len(operands), 1), key % max(len(operands), 1), total)
 
 
-def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints) -> int:
+def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints, unsigned: bool = True) -> int:
     """LUTs of the additions, built for trial in a netlist of their own."""
     trial = NetlistBuilder(b.name, b.arity)
     trial.origin("trial")
     inputs = trial.input("x", b.lo[operands], b.hi[operands]).astype(np.int64)
-    limit = np.full(len(imm), 1 << MAX_WIDTH - 1)
-    trial.output("y", _build(trial, inputs, shared, imm, -limit, limit - 1))
+    trial.output("y", _build(trial, inputs, shared, imm, lo, hi, unsigned))
     netlist = trial.build()
     if b.arity == 3:
         netlist, _ = fuse_sums(netlist)
     return int(sum_luts(netlist, b.arity == 3).sum())
 
 
-def _build(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints) -> Rows:
-    """Rows of the sums: shared nodes first, all at once of which the digits are there."""
+def _build(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints, unsigned: bool) -> Rows:
+    """Rows of the sums: shared nodes first, all at once of which the digits are there. `unsigned`: see `trees`."""
     first, sums = len(operands), len(imm)
     step, depth = _steps(shared, first, sums, b.arity)
     rows = np.concatenate([operands, np.zeros(shared.nodes, np.int64)])
@@ -74,11 +81,11 @@ def _build(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Int
         i = np.flatnonzero(index[shared.out] >= 0)
         node = shared.node[i]
         terms = Terms(index[shared.out[i]], rows[node], shared.shift[i], shared.negative[i], depth[node], bias[node])
-        rows[first + nodes], bias[first + nodes] = trees(b, terms, len(nodes))
+        rows[first + nodes], bias[first + nodes] = trees(b, terms, len(nodes), unsigned)
     i = np.flatnonzero(shared.out < sums)
     node = shared.node[i]
     terms = Terms(shared.out[i], rows[node], shared.shift[i], shared.negative[i], depth[node], bias[node])
-    return trees(b, terms, sums, Wanted(imm, lo, hi))[0]
+    return trees(b, terms, sums, unsigned, Wanted(imm, lo, hi))[0]
 
 
 def _steps(shared: Shared, operands: int, sums: int, arity: int) -> tuple[Ints, Ints]:
@@ -127,19 +134,23 @@ class Wanted:
     lo: Ints
     hi: Ints
 
+    def __getitem__(self, which: Any) -> Wanted:
+        return Wanted(self.imm[which], self.lo[which], self.hi[which])
 
-def trees(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints]:
+
+def trees(b: NetlistBuilder, terms: Terms, sums: int, unsigned: bool = True, wanted: Wanted | None = None) -> tuple[Rows, Ints]:
     """Rows of the sums of their terms as trees of `b.arity`-operand sums, and biases: how much larger than the sum every row is.
 
-    Inner sums are unsigned (ir/offsets.py), and so are all, with a bias each, where nothing else is `wanted`. In every round the terms
-    that are there by then are added in groups of like places, low ones first. A constant takes the place of an operand where sums
-    have three, and rides for free where they have two.
+    `unsigned`: inner sums are (ir/offsets.py), and so are all, with a bias each, where nothing else is `wanted`. They are narrower, but
+    the last sum of a tree takes back a constant; where there is no other one, and sums are short, signed ones can be cheaper. In every
+    round the terms that are there by then are added in groups of like places, low ones first. A constant takes the place of an operand
+    where sums have three, and rides for free where they have two.
     """
     rows, bias = np.full(sums, -1, np.int64), np.zeros(sums, np.int64)
     constant = np.zeros(sums, np.int64)
     if wanted and b.arity == 3:
-        offset = offsets(b.lo[terms.row] < 0, widths(b.lo[terms.row], b.hi[terms.row]), terms.negative) | terms.bias
-        constant = ((wanted.imm != 0) | (np.bincount(terms.out, offset != 0, sums) > 0)).astype(np.int64)
+        moved = unsigned & (terms.negative | (b.lo[terms.row] < 0)) | (terms.bias != 0)
+        constant = ((wanted.imm != 0) | (np.bincount(terms.out, moved, sums) > 0)).astype(np.int64)
     level = 0
     while len(terms.out):
         own = widths(b.lo[terms.row], b.hi[terms.row])
@@ -151,10 +162,10 @@ def trees(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
         begin = np.cumsum(count) - count
         position = np.arange(len(out)) - begin[out]
         positive = np.bincount(out[~terms.negative], minlength=sums) > 0
-        ready = (count > 0) & (count + constant <= b.arity) & (positive | (count < 3) | (wanted is None))
+        ready = (count > 0) & (count + constant <= b.arity) & (positive | (count < 3) | (unsigned and wanted is None))
         for size in range(1, b.arity + 1):
             k = np.flatnonzero(ready & (count == size))
-            rows[k], bias[k] = _last(b, terms, begin[k], size, Wanted(wanted.imm[k], wanted.lo[k], wanted.hi[k]) if wanted else None)
+            rows[k], bias[k] = _last(b, terms, begin[k], size, unsigned, wanted and wanted[k])
         groups = there // b.arity
         grouped = groups * b.arity
         pairs = (b.arity == 3) & (there - grouped == 2) & ((count + constant) % 2 == 0)  # an even number of terms takes one pair
@@ -164,7 +175,7 @@ def trees(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
         made = []
         for i, size in zip(heads, (b.arity, 2), strict=True):
             alone[(i[:, None] + np.arange(size)).reshape(-1)] = False
-            made.append(_add(b, terms, i, size, level + 1))
+            made.append(_add(b, terms, i, size, level + 1, unsigned))
         terms = Terms.joined([*made, terms[alone]])
         level += 1
     empty = np.flatnonzero(rows < 0)
@@ -173,19 +184,19 @@ def trees(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
     return rows.astype(np.int32), bias
 
 
-def _add(b: NetlistBuilder, terms: Terms, head: Ints, size: int, depth: int) -> Terms:
-    """Unsigned sums of `size` terms from each of `head` on. The lowest term is never subtracted."""
+def _add(b: NetlistBuilder, terms: Terms, head: Ints, size: int, depth: int, unsigned: bool) -> Terms:
+    """Sums of `size` terms from each of `head` on. The lowest term is never subtracted."""
     members = head[:, None] + np.arange(size)
     members = np.take_along_axis(members, np.argsort(terms.shift[members], axis=1, kind="stable"), 1)
     low, flip = terms.shift[members[:, 0]], terms.negative[members[:, 0]]
     row, shift, negative = terms.row[members], terms.shift[members] - low[:, None], terms.negative[members] ^ flip[:, None]
-    offset = (offsets(b.lo[row] < 0, widths(b.lo[row], b.hi[row]), negative) << shift).sum(axis=1)
+    offset = _offset(b, row, shift, negative) * unsigned
     bias = offset + (np.where(negative, -1, 1) * terms.bias[members] << shift).sum(axis=1)
     rows = b.sum(np.arange(0, size * len(head) + 1, size), row.reshape(-1), shift.reshape(-1), negative.reshape(-1), offset)
     return Terms(terms.out[head], rows.astype(np.int64), low, flip, np.full(len(head), depth), bias)
 
 
-def _last(b: NetlistBuilder, terms: Terms, begin: Ints, size: int, wanted: Wanted | None) -> tuple[Ints, Ints]:
+def _last(b: NetlistBuilder, terms: Terms, begin: Ints, size: int, unsigned: bool, wanted: Wanted | None) -> tuple[Ints, Ints]:
     """Rows, and biases, of sums of `size` terms from each of `begin` on, the last ones of their trees."""
     members = begin[:, None] + np.arange(size)
     row, shift, negative = terms.row[members], terms.shift[members], terms.negative[members]
@@ -193,7 +204,7 @@ def _last(b: NetlistBuilder, terms: Terms, begin: Ints, size: int, wanted: Wante
     if wanted:
         imm, bias, bounds = wanted.imm - biased, 0 * biased, (wanted.lo, wanted.hi)
     else:
-        imm = (offsets(b.lo[row] < 0, widths(b.lo[row], b.hi[row]), negative) << shift).sum(axis=1)
+        imm = _offset(b, row, shift, negative) * unsigned
         bias, bounds = biased + imm, None
     rows = row[:, 0].copy()
     k = np.flatnonzero((size > 1) | (shift[:, 0] != 0) | negative[:, 0] | (imm != 0))
@@ -202,3 +213,10 @@ def _last(b: NetlistBuilder, terms: Terms, begin: Ints, size: int, wanted: Wante
         rows[k] = b.sum(np.arange(0, size * len(k) + 1, size), row[k].reshape(-1), shift[k].reshape(-1), negative[k].reshape(-1), imm[k],
                         bounds)
     return rows, bias
+
+
+def _offset(b: NetlistBuilder, row: Ints, shift: Ints, negative: Bools) -> Ints:
+    """The offset of sums of `±(row << shift)` [sums, operands]; 0 where it comes near the widest numbers that there are."""
+    width = widths(b.lo[row], b.hi[row])
+    near = np.exp2(width + shift).sum(axis=1) > 2.0 ** (MAX_WIDTH - 2)
+    return np.where(near, 0, (offsets(b.lo[row] < 0, width, negative) << shift).sum(axis=1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from gatewright.compiler.lower.sums import Terms, Wanted, trees, weighted_sums
+from gatewright.errors import UserError
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
 from gatewright.ir.netlist_eval import evaluate
 
@@ -32,7 +35,7 @@ def test_trees(seed: int) -> None:
     imm = rng.integers(-20, 20, sums)
     reach = np.full(sums, 11 * 16 * terms + 20)
     terms_ = Terms(out, x[row].astype(np.int64), shift, neg, depth, np.zeros(terms, np.int64))
-    y, _ = trees(b, terms_, sums, Wanted(imm, -reach, reach))
+    y, _ = trees(b, terms_, sums, seed % 2 > 0, Wanted(imm, -reach, reach))
     b.output("y", y)
     netlist = b.build()
     verify(netlist)
@@ -53,21 +56,23 @@ def test_a_balanced_tree_and_a_late_term() -> None:
         at = np.zeros(terms, np.int64)
         at[0] = late
         zeros = np.zeros(terms, np.int64)
-        rows, _ = trees(b, Terms(zeros, x[:terms].astype(np.int64), zeros, zeros > 0, at, zeros), 1, Wanted(zero, -reach, reach))
+        rows, _ = trees(b, Terms(zeros, x[:terms].astype(np.int64), zeros, zeros > 0, at, zeros), 1, wanted=Wanted(zero, -reach, reach))
         return depth_of(b.build(), int(rows[0]))
 
     assert [depth(0, n) for n in (1, 2, 3, 4, 5, 8, 9)] == [0, 1, 2, 2, 3, 3, 4]
     # a term of depth 3 is added last, to a tree of the eight others that is as deep by then
     zeros = np.zeros(9, np.int64)
-    rows, _ = trees(b, Terms(zeros, x.astype(np.int64), zeros, zeros > 0, np.array([3] + [0] * 8), zeros), 1, Wanted(zero, -reach, reach))
+    terms = Terms(zeros, x.astype(np.int64), zeros, zeros > 0, np.array([3] + [0] * 8), zeros)
+    rows, _ = trees(b, terms, 1, wanted=Wanted(zero, -reach, reach))
     assert x[0] in b.build().arg[b.build().first[rows[0]]:b.build().first[rows[0] + 1]]
 
 
+@pytest.mark.parametrize(("arity", "effort"), [(2, 0), (3, 0), (2, 2), (3, 2)])
 @pytest.mark.parametrize("seed", range(12))
-def test_weighted_sums_of_random_matrices(seed: int) -> None:
+def test_weighted_sums_of_random_matrices(seed: int, arity: int, effort: int) -> None:
     """Terms that repeat a row, zero weights, outputs without terms, operands of different ranges."""
     rng = np.random.default_rng(seed)
-    b = NetlistBuilder("n")
+    b = NetlistBuilder("n", arity, effort)
     b.origin("o")
     lo = rng.integers(-40, 1, 8)
     hi = lo + rng.integers(0, 50, 8)
@@ -83,3 +88,33 @@ def test_weighted_sums_of_random_matrices(seed: int) -> None:
     expected = np.tile(imm, (30, 1))
     np.add.at(expected, (slice(None), out), codes[:, row] * weight)
     assert (evaluate(netlist, {"x": codes})["y"] == expected).all()
+
+
+WIDE = [([(-(1 << 59) - 1, (1 << 59) - 1)] * 3, [1, 1, 1], 0, 3), ([(0, 7)] * 2, [3, 5], (1 << 61) - 60, 3),
+        ([(0, (1 << 58) - 1), (-1 << 57, 0)], [-3, 3], 1 << 59, 2)]
+"""Ranges of operands, weights, constant and operands of an addition, near the widest numbers that there are."""
+TOO_WIDE = [([(-1 << 59, (1 << 59) - 1), (-1, 0), (-4, -1)], [-3, 3, 3], 0, 3), ([(-4, 3), (-3 << 58, 0)], [-3, 3], 1 << 60, 2)]
+"""Sums that fit by a bit or two, but not on the way."""
+
+
+@pytest.mark.parametrize(("ranges", "weight", "imm", "arity"), TOO_WIDE)
+def test_sums_that_do_not_fit_on_the_way_are_refused(ranges: list[tuple[int, int]], weight: list[int], imm: int, arity: int) -> None:
+    with pytest.raises(UserError, match="at most 62 are supported"):
+        test_sums_near_62_bits(ranges, weight, imm, arity, 0)
+
+
+@pytest.mark.parametrize("effort", [0, 1])
+@pytest.mark.parametrize(("ranges", "weight", "imm", "arity"), WIDE)
+def test_sums_near_62_bits(ranges: list[tuple[int, int]], weight: list[int], imm: int, arity: int, effort: int) -> None:
+    b = NetlistBuilder("n", arity, effort)
+    b.origin("o")
+    x = b.input("x", [lo for lo, _ in ranges], [hi for _, hi in ranges])
+    ends = [[w * v for v in bounds] for bounds, w in zip(ranges, weight, strict=True)]
+    lo, hi = (imm + sum(end(e) for e in ends) for end in (min, max))
+    twice = np.repeat([0, 1], len(weight))  # of two equal outputs, what they share is searched
+    b.output("y", weighted_sums(b, twice, np.tile(x, 2), weight * 2, [imm] * 2, [lo] * 2, [hi] * 2))
+    netlist = b.build()
+    verify(netlist)
+    codes = np.array(list(product(*ranges)))
+    expected = [imm + sum(w * v for w, v in zip(weight, row, strict=True)) for row in codes.tolist()]
+    assert evaluate(netlist, {"x": codes})["y"].T.tolist() == [expected] * 2

@@ -17,7 +17,7 @@ from gatewright.compiler.arithmetic.chains import chain_bits, sum_luts
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.rebuild import with_operands
 from gatewright.ir.fixed import MAX_WIDTH, Ints
-from gatewright.ir.intervals import Bools, Rows
+from gatewright.ir.intervals import BEYOND, MAX_SHIFT, Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
 from gatewright.ir.offsets import offsets
 from gatewright.ir.usage import constant, uses
@@ -35,7 +35,7 @@ def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
     units = (imm >> start) + negative.sum(axis=1)
     fits = (imm & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS)
     fits |= imm == (offsets(netlist.lo[rows] < 0, netlist.widths[rows], negative) << np.minimum(shift, MAX_WIDTH)).sum(axis=1)
-    fits &= shift.max(axis=1) < 64
+    fits &= (shift.max(axis=1) <= MAX_SHIFT) & (np.abs(imm) < BEYOND)
     fits &= (rows[:, 0] != child) & (rows[:, 0] != rows[:, 1]) & (rows[:, 0] != rows[:, 2]) & (rows[:, 1] != rows[:, 2])
     reads = uses(netlist)
     everywhere = np.bincount(child[fits], minlength=len(netlist)) == reads
