@@ -53,13 +53,13 @@ def test_adders_share_a_segment_as_long_as_they_fit() -> None:
                      "0.71 ns (gatewright-simple-1)",)
 
 
-CLOCK = 4.0
+CLOCK = 2.5
 
 
 @pytest.mark.parametrize("registers", [False, True])
 @pytest.mark.parametrize("latency", range(4, 12))
 def test_a_latency_is_met_with_short_stages(latency: int, registers: bool) -> None:
-    netlist = random_netlist(2, rows=120)
+    netlist = random_netlist(3, rows=120)
     fewest = pipeline(netlist, PART, CLOCK)[0].segments + 1
     assert fewest == 4
     kernel, notes = pipeline(netlist, PART, CLOCK, registers, latency)
@@ -75,7 +75,7 @@ def test_a_latency_is_met_with_short_stages(latency: int, registers: bool) -> No
 
 def test_a_latency_below_the_clock_s_is_refused() -> None:
     with pytest.raises(UserError, match="a latency of 3 cycles") as refusal:
-        pipeline(random_netlist(2, rows=120), PART, CLOCK, latency=3)
+        pipeline(random_netlist(3, rows=120), PART, CLOCK, latency=3)
     assert "it takes 4 cycles" in str(refusal.value.remedy)
 
 
