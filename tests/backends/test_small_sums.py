@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from netlists import design_of, random_inputs, random_netlist
+from yosys_child import run_yosys
 
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.small_sums import INPUTS, chain_luts, small_sums
@@ -66,3 +69,34 @@ def test_a_pair_and_a_single_in_verilog() -> None:
     assert len(re.findall(r"dut_lut5 #\(\.INIT\(64'h[0-9a-f]{16}\)\)", text["rtl/dut_kernel.v"])) == 1
     assert text["rtl/dut_kernel.v"].count("dut_lut6 #(") == 2
     assert "rtl/dut_lut5.v" not in emit(design_of(netlist), HEADER | {"part": "lfe5u-45f"})
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("bits", "shift", "neg"), [(3, [0, 1], [False, True]), (2, [1, 0, 0], [True, False, True]), (5, [2], [True])])
+def test_a_small_sum_on_all_codes(bits: int, shift: list[int], neg: list[bool], signed: bool) -> None:
+    netlist = of(bits, shift, neg, 3, -(1 << bits - 1) if signed else 0)
+    found = small_sums(netlist)
+    assert len(found.rows) == 1
+    codes = np.array(list(product(*(range(lo, hi + 1) for lo, hi in zip(netlist.lo[:-1].tolist(), netlist.hi[:-1].tolist(), strict=True)))))
+    taken = [i for i in range(INPUTS) if found.source[0, i] >= 0]
+    code = sum((codes[:, found.source[0, i]] >> found.bit[0, i] & 1) << i for i in taken)
+    value = (codes * np.where(neg, -1, 1) << np.array(shift)).sum(axis=1) + 3
+    for bit in range(int(netlist.widths[-1])):
+        assert ((int(found.function[0, bit]) >> code.astype(object) & 1) == (value >> bit & 1)).all()
+
+
+@pytest.mark.parametrize(("init", "same"), [("64'h0123456789abcdef", True), ("64'hf731000080000001", True), (None, False)])
+def test_the_cells_are_the_functions(init: str | None, same: bool, tmp_path: Path) -> None:
+    """LUT6_2, as Yosys reads it, and what other tools read, by SAT over all inputs; and with another table, which is told apart."""
+    text = emit(design_of(of(3, [0, 1], [False] * 2)), HEADER)["rtl/dut_lut5.v"]
+    for name, defined in (("cells", ""), ("plain", "`define GATEWRIGHT_PLAIN\n")):
+        value = init or ("64'd5" if defined else "64'd7")
+        module = f"module {name}(input [4:0] x, output [1:0] y); dut_lut5 #(.INIT({value})) u (.x(x), .y(y)); endmodule\n"
+        (tmp_path / f"{name}.v").write_text("`undef GATEWRIGHT_PAIRS\n" + defined + text + module)
+    done = run_yosys([
+        "read_verilog +/xilinx/cells_sim.v", f"read_verilog {tmp_path}/cells.v", "hierarchy -check -top cells",
+        "select -assert-min 1 t:*LUT6_2*", "proc", "flatten", "opt", "design -stash cells",
+        f"read_verilog {tmp_path}/plain.v", "hierarchy -top plain", "proc", "flatten", "opt", "design -copy-from cells -as cells cells",
+        "miter -equiv -flatten -make_assert plain cells both", "sat -prove-asserts -verify both"])
+    assert done.returncode == 0 or "proof did fail" in done.stdout + done.stderr, (done.stdout + done.stderr)[-1500:]
+    assert (done.returncode == 0) == same
