@@ -9,7 +9,7 @@ import numpy as np
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Bools
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.offsets import offset_form
+from gatewright.ir.offsets import added, offset_form
 from gatewright.ir.usage import constant, operand_bits
 
 NONE = -1
@@ -50,8 +50,7 @@ def two_operands(netlist: Netlist) -> Add2:
     fixed, width = constant(netlist), netlist.widths
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     known = fixed[netlist.arg]
-    total = netlist.imm.copy()
-    np.add.at(total, owner[known], (np.where(netlist.neg, -1, 1) * (netlist.lo[netlist.arg] << netlist.shift.astype(np.int64)))[known])
+    total = added(netlist)
     read = ~known & (operand_bits(netlist) != 0)
     live, unread = (np.bincount(owner[which], minlength=len(netlist)) for which in (read, ~known & ~read))
     rows = np.flatnonzero((netlist.op == Op.SUM) & ~fixed & (unread == 0) & ((live == 2) | (live == 1)))

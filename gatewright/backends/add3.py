@@ -9,7 +9,7 @@ import numpy as np
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Bools
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.offsets import flipped, offset_form
+from gatewright.ir.offsets import added, carries_out, offset_form
 from gatewright.ir.usage import constant
 
 CONSTANT = -1
@@ -22,9 +22,9 @@ class Add3:
     """One sum as the adder does it: arrays [rows] and [rows, 3].
 
     From bit `start` up, the chain adds the operands (places in the netlist's operand columns; CONSTANT: `total`) and
-    `units`; the bits below are those of the first operand, which is the lowest one. Where `offset`, operands are extended by zeros, and
-    bits of each are flipped (`flip`, from the operand's own bit 0 up); else by their signs, and all bits are flipped of a `negative`
-    one. Where `carry_out`, the highest bit is the carry out of the one below.
+    `units`; the bits below are those of the first operand, which is the lowest one. Where `offset`, operands are unsigned numbers with
+    flipped bits (ir/offsets.py), and `negative` says nothing; else all bits of a `negative` one are flipped. Where `carry_out`, the
+    highest bit is the carry out of the one below.
     """
 
     rows: Ints
@@ -34,7 +34,6 @@ class Add3:
     units: Ints
     total: Ints
     offset: Bools
-    flip: Ints
     carry_out: Bools
 
 
@@ -44,9 +43,7 @@ def three_operands(netlist: Netlist) -> Add3:
     fixed, width = constant(netlist), netlist.widths
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     known = fixed[netlist.arg]
-    total = netlist.imm.copy()
-    values = np.where(netlist.neg, -1, 1) * (netlist.lo[netlist.arg] << netlist.shift.astype(np.int64))
-    np.add.at(total, owner[known], values[known])
+    total = added(netlist)
     live = np.bincount(owner[~known], minlength=len(netlist))
     unsigned = offset_form(netlist)
     rows = np.flatnonzero((netlist.op == Op.SUM) & ~fixed & ((live == 3) | ((live == 2) & (total != 0) & ~unsigned)))
@@ -68,8 +65,5 @@ def three_operands(netlist: Netlist) -> Add3:
     own = np.where((place == CONSTANT).any(axis=1) | offset, 0, total[rows])
     units = np.where(offset, 0, (own >> start) + negative.sum(axis=1))
     good = (own & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (start < width[rows])
-    arg = netlist.arg[place]
-    flip = np.where(offset[:, None], flipped(netlist.lo[arg] < 0, width[arg], negative), 0)
-    ends = np.sort(shift + width[arg], axis=1)  # with one operand at most at the bit below, nothing is carried past it but by the chain
-    carry_out = offset & (ends[:, 2] < width[rows]) & (ends[:, 1] < width[rows] - 1) & (start < width[rows] - 1)
-    return Add3(*(v[good] for v in (rows, place, negative, start, units, total[rows], offset, flip, carry_out)))
+    carry_out = carries_out(netlist)[rows] & (start < width[rows] - 1)
+    return Add3(*(v[good] for v in (rows, place, negative, start, units, total[rows], offset, carry_out)))

@@ -12,7 +12,7 @@ import numpy as np
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Bools
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.offsets import offset_form
+from gatewright.ir.offsets import added, carries_out, offset_form
 from gatewright.ir.usage import Masks, constant, used_bits
 
 INPUTS = 6
@@ -85,8 +85,6 @@ def _inputs(netlist: Netlist) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     known = fixed[netlist.arg]
     out_of_reach = netlist.shift >= widths[owner]  # arithmetic is modulo the width of the result
     arg, factor = netlist.arg.astype(np.int64), np.where(netlist.neg, -1, 1) << netlist.shift.astype(np.int64)
-    base = netlist.imm.copy()
-    np.add.at(base, owner[known], (factor * netlist.lo[arg])[known])
     order = np.lexsort((arg, owner))
     order = order[~(known | out_of_reach)[order]]
     owner, arg, factor = owner[order], arg[order], factor[order]
@@ -114,7 +112,7 @@ def _inputs(netlist: Netlist) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     columns = np.zeros((3, len(rows), INPUTS), np.int64)
     columns[0] = -1
     columns[:, owner, place] = arg, bit, weight
-    return rows, *columns, base[rows]
+    return rows, *columns, added(netlist)[rows]
 
 
 def chain_luts(netlist: Netlist, rows: Ints) -> Ints:
@@ -130,13 +128,3 @@ def chain_luts(netlist: Netlist, rows: Ints) -> Ints:
     added = np.where(offset_form(netlist)[rows], 63, trailing_zeros(netlist.imm[rows]))
     start = np.where(negative[begin], shift[begin], np.minimum(second, added))
     return np.maximum(netlist.widths[rows] - start - carries_out(netlist)[rows], 0)
-
-
-def carries_out(netlist: Netlist) -> Bools:
-    """Sums in offset form, of two or three operands, of which the highest bit is the carry out of the chain of those below."""
-    count, own = np.diff(netlist.first), netlist.widths[netlist.arg] + netlist.shift
-    owner = np.repeat(np.arange(len(netlist)), count)
-    below = netlist.widths[owner] - 1 - own  # places below the highest bit that an operand leaves free
-    highest, next_highest = (np.bincount(owner, below < n, minlength=len(netlist)) for n in (0, 1))
-    carried: Bools = offset_form(netlist) & (highest == 0) & ((count == 2) | ((count == 3) & (next_highest <= 1)))
-    return carried

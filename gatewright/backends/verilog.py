@@ -50,7 +50,7 @@ def emit(design: Design, header: Mapping[str, Any]) -> dict[str, str]:
     files = {f"rtl/{design.name}.v": "top.v", f"rtl/{design.name}_kernel.v": "kernel.v",
              f"rtl/{design.name}_shell.v": "shell.v", "constraints.xdc": "constraints.xdc",
              "constraints.sdc": "constraints.sdc"}
-    files |= {f"rtl/{design.name}_{cell}.v": f"{cell}.v" for cell in text.cells_used()}
+    files |= {f"rtl/{design.name}_{cell}.v": f"{cell}.v" for cell in sorted(text.cells_used)}
     environment = templates("verilog")
     texts = {path: environment.get_template(f"{name}.j2").render(values) for path, name in files.items()}
     return texts | projects.emit(design, sources(design.name, texts), values)

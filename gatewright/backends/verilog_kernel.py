@@ -7,7 +7,7 @@ where it is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
 from gatewright.ir.netlist import IN_DSP, Op
-from gatewright.ir.offsets import flipped, offset_form
+from gatewright.ir.offsets import offset_form, operand_flips
 from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
 
 
@@ -62,10 +62,12 @@ class KernelText:
         self.width, self.stage, self.last = netlist.widths.tolist(), kernel.stage.tolist(), last.tolist()
         self.fixed = constant(netlist).tolist()
         self.offset = offset_form(netlist).tolist()
-        self.flip = flipped(netlist.lo[netlist.arg] < 0, netlist.widths[netlist.arg], netlist.neg).tolist()
+        self.flip = operand_flips(netlist).tolist()
         self.reads = (operand_bits(netlist) != 0).tolist()
         self.tables: dict[tuple[int, int, int, bool, int], str] = {}
         self.clocked = False
+        self.cells_used: set[str] = set()
+        """The modules of the part's cells that the body has instances of."""
         self.cells, self.small_plan, self.plan, self.plan2 = cells, small_sums(netlist), three_operands(netlist), two_operands(netlist)
         self.small = {row: k for k, row in enumerate(self.small_plan.rows.tolist())} if adder == "add3" else {}
         self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist()) if row not in self.small} if adder == "add3" else {}
@@ -85,6 +87,13 @@ class KernelText:
         if self.fixed[row]:
             return literal((self.lo[row] << shift) >> low, width)
         return fit(self.name(row, stage), self.width[row], self.lo[row] < 0, low - shift, width)
+
+    def _flipped(self, place: int, stage: int, width: int, low: int = 0) -> str:
+        """The same for a sum in offset form: extended by zeros, with bits flipped."""
+        row, shift = self.arg[place], self.shift[place]
+        text = fit(self.name(row, stage), self.width[row], False, low - shift, width)
+        flip = self.flip[place] << shift >> low & (1 << width) - 1
+        return f"({text} ^ {literal(flip, width)})" if flip else text
 
     def _signed(self, place: int, stage: int) -> str:
         """Operand `place`, shifted, as a signed number of no more bits than that takes."""
@@ -179,97 +188,82 @@ class KernelText:
             text += f" - {literal(-total, width)}" if negative else f" + {literal(total, width)}"
         return text.removeprefix(" ") or literal(0, width)
 
-    def _flipped(self, place: int, stage: int, width: int, low: int = 0) -> str:
-        """The same for a sum in offset form: extended by zeros, with bits flipped."""
-        row, shift = self.arg[place], self.shift[place]
-        text = fit(self.name(row, stage), self.width[row], False, low - shift, width)
-        flip = self.flip[place] << shift >> low & (1 << width) - 1
-        return f"({text} ^ {literal(flip, width)})" if flip else text
-
     def _add3(self, row: int) -> Iterable[str]:
         """An instance of the three-operand adder, and copies of the bits below its chain."""
         plan, k = self.plan, self.add3[row]
-        width, stage, start = self.width[row], self.stage[row], int(plan.start[k])
-        total, places, offset = int(plan.total[k]), plan.place[k].tolist(), bool(plan.offset[k])
-        bits = width - start
-        operands, flips = [], []
-        for place, negative, flip in zip(places, plan.negative[k].tolist(), plan.flip[k].tolist(), strict=True):
-            if place == CONSTANT:
-                operands.append(literal(total >> start, bits))
-            elif offset:
-                operands.append(fit(self.name(self.arg[place], stage), self.width[self.arg[place]], False, start - self.shift[place], bits))
-                negative, flip = False, flip << self.shift[place] >> start
-            else:
-                operands.append(self._operand(place, stage, bits, start))
-            flips.append((1 << bits) - 1 if negative else flip & (1 << bits) - 1)
-        settings = [("WIDTH", bits), *((f"FLIP_{x}", literal(f, bits)) for x, f in zip("ABC", flips, strict=True) if f)]
-        settings += [(name, int(v)) for name, v in (("UNITS", plan.units[k]), ("CARRY_OUT", plan.carry_out[k])) if v]
-        own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
-        yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
-        yield (f"  {self.cells}_add3 #({', '.join(f'.{name}({value})' for name, value in settings)}) v{row}_sum "
-               f"(.a({operands[0]}), .b({operands[1]}), .c({operands[2]}), .y({own}));")
-        if start:
-            below = self._flipped if offset else self._operand
-            text = literal(total, start) if places[0] == CONSTANT else below(places[0], stage, start)
-            yield f"  assign v{row}[{start - 1}:0] = {text};"
+        start, total = int(plan.start[k]), int(plan.total[k])
+        places, offset = plan.place[k].tolist(), bool(plan.offset[k])
+        bits = self.width[row] - start
+        operands = [(literal(total >> start, bits), 0) if place == CONSTANT else self._chained(place, negative, offset, start, row)
+                    for place, negative in zip(places, plan.negative[k].tolist(), strict=True)]
+        settings: dict[str, object] = {f"FLIP_{x}": literal(flip, bits) for x, (_, flip) in zip("ABC", operands, strict=True) if flip}
+        settings |= {name: int(v) for name, v in (("UNITS", plan.units[k]), ("CARRY_OUT", plan.carry_out[k])) if v}
+        below = literal(total, start) if places[0] == CONSTANT else self._below(places[0], offset, row, start)
+        yield from self._chain("add3", row, start, settings, [text for text, _ in operands], below)
 
     def _add2(self, row: int) -> Iterable[str]:
         """The same for the two-operand adder."""
-        plan, k, width, stage = self.plan2, self.add2[row], self.width[row], self.stage[row]
+        plan, k = self.plan2, self.add2[row]
         start, bits, low, offset = int(plan.start[k]), int(plan.bits[k]), int(plan.low[k]), bool(plan.offset[k])
-        operands, settings = [], [("WIDTH", str(bits))]
-        for x, place, negative in zip("AB", plan.place[k].tolist(), plan.negative[k].tolist(), strict=True):
-            if place == NONE:
-                settings.append(("OPERANDS", "1"))
-                operands.append(literal(0, bits))
-            elif offset:
-                operands.append(fit(self.name(self.arg[place], stage), self.width[self.arg[place]], False, start - self.shift[place], bits))
-            else:
-                operands.append(self._operand(place, stage, bits, start))
-            flip = self.flip[place] << self.shift[place] >> start if offset else -1 if negative else 0
-            if flip & (1 << bits) - 1:
-                settings.append((f"FLIP_{x}", literal(flip, bits)))
-        if plan.addend[k]:
-            settings.append(("ADDEND", literal(int(plan.addend[k]), bits)))
+        places = plan.place[k].tolist()
+        operands = [(literal(0, bits), 0) if place == NONE else self._chained(place, negative, offset, start, row)
+                    for place, negative in zip(places, plan.negative[k].tolist(), strict=True)]
+        settings: dict[str, object] = {f"FLIP_{x}": literal(flip, bits) for x, (_, flip) in zip("AB", operands, strict=True) if flip}
+        settings |= {"OPERANDS": 1} if NONE in places else {}
+        settings |= {"ADDEND": literal(int(plan.addend[k]), bits)} if plan.addend[k] else {}
+        parts = [self._below(places[0], offset, row, start, low)] if start > low else []
+        parts += [literal(int(plan.constant[k]), low)] if low else []
+        yield from self._chain("add2", row, start, settings, [text for text, _ in operands], f"{{{', '.join(parts)}}}")
+
+    def _chained(self, place: int, negative: bool, offset: bool, start: int, row: int) -> tuple[str, int]:
+        """An operand of a chain from bit `start` up, and which of its bits the chain flips."""
+        bits, stage, arg = self.width[row] - start, self.stage[row], self.arg[place]
+        every = (1 << bits) - 1
+        if offset:
+            text = fit(self.name(arg, stage), self.width[arg], False, start - self.shift[place], bits)
+            return text, self.flip[place] << self.shift[place] >> start & every
+        return self._operand(place, stage, bits, start), every if negative else 0
+
+    def _below(self, place: int, offset: bool, row: int, start: int, low: int = 0) -> str:
+        """The bits `low`.. of an operand below a chain."""
+        return (self._flipped if offset else self._operand)(place, self.stage[row], start - low, low)
+
+    def _chain(self, adder: str, row: int, start: int, settings: Mapping[str, object], operands: Sequence[str],
+               below: str) -> Iterable[str]:
+        """A row whose bits from `start` up an adder computes."""
+        width = self.width[row]
         own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
+        ports = dict(zip("abc", operands, strict=False)) | {"y": own}
         yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
-        yield (f"  {self.cells}_add2 #({', '.join(f'.{name}({value})' for name, value in settings)}) v{row}_sum "
-               f"(.a({operands[0]}), .b({operands[1]}), .y({own}));")
+        yield self._instance(adder, f"v{row}_sum", {"WIDTH": width - start, **settings}, ports)
         if start:
-            below = self._flipped if offset else self._operand
-            parts = [below(int(plan.place[k, 0]), stage, start - low, low)] if start > low else []
-            parts += [literal(int(plan.constant[k]), low)] if low else []
-            yield f"  assign v{row}[{start - 1}:0] = {{{', '.join(parts)}}};"
+            yield f"  assign v{row}[{start - 1}:0] = {below};"
 
     def _small(self, row: int) -> Iterable[str]:
         """Instances of LUTs with two outputs or one, and wires."""
         plan, k, width, stage = self.small_plan, self.small[row], self.width[row], self.stage[row]
-        places = zip(plan.source[k].tolist(), plan.bit[k].tolist(), strict=True)
-        inputs = ["1'b0" if source < 0 else fit(self.name(source, stage), self.width[source], False, bit, 1) for source, bit in places]
+        inputs = ["1'b0" if source < 0 else fit(self.name(source, stage), self.width[source], False, bit, 1)
+                  for source, bit in zip(plan.source[k].tolist(), plan.bit[k].tolist(), strict=True)]
         pairs = plan.pairs(k)
         function, half = plan.function[k].tolist(), (1 << 32) - 1
+
+        def lut(cell: str, low: int, init: int, inputs: Sequence[str], y: str) -> str:
+            return self._instance(cell, f"v{row}_b{low}", {"INIT": f"64'h{init:016x}"}, {"x": f"{{{', '.join(reversed(inputs))}}}", "y": y})
         yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
         for low, high in pairs:
-            init = (function[high] & half) << 32 | function[low] & half
-            yield self._lut(f"v{row}_b{low}", init, True, inputs[:-1], f"{{{self._bit(row, high)}, {self._bit(row, low)}}}")
+            yield lut("lut5", low, (function[high] & half) << 32 | function[low] & half, inputs[:-1], f"{{v{row}[{high}], v{row}[{low}]}}")
         for bit in sorted(set(range(width)) - {bit for pair in pairs for bit in pair}):
             wire = plan.wire(k, bit)
             if wire is not None:
-                yield f"  assign {self._bit(row, bit)} = {[*inputs, literal(0, 1), literal(1, 1)][wire]};"
+                yield f"  assign v{row}[{bit}] = {[*inputs, literal(0, 1), literal(1, 1)][wire]};"
             else:
-                yield self._lut(f"v{row}_b{bit}", function[bit], False, inputs, self._bit(row, bit))
+                yield lut("lut6", bit, function[bit], inputs, f"v{row}[{bit}]")
 
-    def cells_used(self) -> list[str]:
-        """The modules of cells that the body has instances of."""
-        text = "\n".join(self.lines)
-        return [cell for cell in ("add2", "add3", "lut5", "lut6") if f"  {self.cells}_{cell} #(" in text]
-
-    def _bit(self, row: int, bit: int) -> str:
-        return f"v{row}[{bit}]"
-
-    def _lut(self, name: str, init: int, pair: bool, inputs: Sequence[str], output: str) -> str:
-        return (f"  {self.cells}_lut{5 if pair else 6} #(.INIT(64'h{init:016x})) {name} "
-                f"(.x({{{', '.join(reversed(inputs))}}}), .y({output}));")
+    def _instance(self, cell: str, name: str, settings: Mapping[str, object], ports: Mapping[str, str]) -> str:
+        """An instance of one of the part's cells, of which the design needs the module."""
+        self.cells_used.add(cell)
+        parameters, pins = (", ".join(f".{k}({v})" for k, v in pairs.items()) for pairs in (settings, ports))
+        return f"  {self.cells}_{cell} #({parameters}) {name} ({pins});"
 
     def _comparison(self, begin: int, stage: int, sign: str) -> str:
         """Both sides in the narrowest common type; with a constant, as the few gates that it is."""

@@ -26,14 +26,37 @@ def flipped(signed: Bools, width: Ints, negative: Bools) -> Ints:
     return np.asarray(np.where(signed, half, 0) ^ np.where(negative, 2 * half - 1, 0), np.int64)
 
 
+def operand_flips(netlist: Netlist) -> Ints:
+    """The bits to flip of every operand of sums in offset form, int64[operands], from the operand's own bit 0 up."""
+    return flipped(netlist.lo[netlist.arg] < 0, netlist.widths[netlist.arg], netlist.neg)
+
+
+def added(netlist: Netlist) -> Ints:
+    """What every sum adds to its operands that vary, int64[rows]: its own constant, and those among its operands."""
+    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+    known = np.flatnonzero(constant(netlist)[netlist.arg])
+    total = netlist.imm.copy()
+    values = netlist.lo[netlist.arg[known]] << netlist.shift[known].astype(np.int64)
+    np.add.at(total, owner[known], np.where(netlist.neg[known], -values, values))
+    return total
+
+
 def offset_form(netlist: Netlist) -> Bools:
     """The sums, bool[rows], whose constant is just the offset of their operands."""
-    fixed, is_sum = constant(netlist), netlist.op == Op.SUM
-    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-    arg, shift = netlist.arg, netlist.shift.astype(np.int64)
-    offset = offsets(netlist.lo[arg] < 0, netlist.widths[arg], netlist.neg)
-    known = np.where(netlist.neg, 1, -1) * netlist.lo[arg]
-    rest = netlist.imm.copy()
-    operands = is_sum[owner]
-    np.subtract.at(rest, owner[operands], (np.where(fixed[arg], known, offset) << shift)[operands])
-    return np.asarray(is_sum & (rest == 0))
+    owner, arg = np.repeat(np.arange(len(netlist)), np.diff(netlist.first)), netlist.arg
+    live = np.flatnonzero(~constant(netlist)[arg])
+    offset = offsets(netlist.lo[arg[live]] < 0, netlist.widths[arg[live]], netlist.neg[live]) << netlist.shift[live].astype(np.int64)
+    rest = added(netlist)
+    np.subtract.at(rest, owner[live], offset)
+    return np.asarray((netlist.op == Op.SUM) & (rest == 0))
+
+
+def carries_out(netlist: Netlist) -> Bools:
+    """Sums in offset form, of two or three operands, of which the highest bit is the carry out of the chain of those below: no operand
+    reaches it, and of three at most one the bit below, so that nothing is carried past that but by the chain."""
+    count, own = np.diff(netlist.first), netlist.widths[netlist.arg] + netlist.shift
+    owner = np.repeat(np.arange(len(netlist)), count)
+    below = netlist.widths[owner] - 1 - own  # places below the highest bit that an operand leaves free
+    highest, next_highest = (np.bincount(owner, below < n, minlength=len(netlist)) for n in (0, 1))
+    carried: Bools = offset_form(netlist) & (highest == 0) & ((count == 2) | ((count == 3) & (next_highest <= 1)))
+    return carried

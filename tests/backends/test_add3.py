@@ -18,6 +18,7 @@ from gatewright.errors import ToolMissing
 from gatewright.ir.design import Design
 from gatewright.ir.netlist import Netlist, NetlistBuilder
 from gatewright.ir.netlist_eval import evaluate_rows
+from gatewright.ir.offsets import operand_flips
 from gatewright.sim.ports import Rtl
 from gatewright.sim.toolchain import find_verilator
 from gatewright.sim.verilator import verify as simulate
@@ -87,13 +88,14 @@ def check_plan(netlist: Netlist, seed: int) -> int:
     plan, rng = three_operands(netlist), np.random.default_rng(seed)
     inputs = random_inputs(netlist, 5, seed)
     values = evaluate_rows(netlist, inputs, np.arange(len(netlist)))[rng.integers(5)].tolist()
+    flips = operand_flips(netlist).tolist()
     for k, row in enumerate(plan.rows.tolist()):
         start, width = int(plan.start[k]), int(netlist.widths[row])
         operands = [int(plan.total[k]) if p == CONSTANT else values[netlist.arg[p]] << int(netlist.shift[p])
                     for p in plan.place[k].tolist()]
         if plan.offset[k]:  # extended by zeros, with bits flipped
-            operands = [((values[netlist.arg[p]] & (1 << int(netlist.widths[netlist.arg[p]])) - 1) ^ flip) << int(netlist.shift[p])
-                        for p, flip in zip(plan.place[k].tolist(), plan.flip[k].tolist(), strict=True)]
+            operands = [((values[netlist.arg[p]] & (1 << int(netlist.widths[netlist.arg[p]])) - 1) ^ flips[p]) << int(netlist.shift[p])
+                        for p in plan.place[k].tolist()]
         negative = plan.negative[k] & ~plan.offset[k]
         chain = sum(~(x >> start) if n else x >> start for x, n in zip(operands, negative.tolist(), strict=True))
         if plan.carry_out[k]:

@@ -16,7 +16,7 @@ from gatewright.backends.hls.dialect import Dialect, Pragma, constant_type, lite
 from gatewright.backends.hls.layer import Array, Layer
 from gatewright.ir.fixed import Fixed
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.offsets import flipped, offset_form
+from gatewright.ir.offsets import offset_form, operand_flips
 from gatewright.ir.usage import constant
 
 MOST_ROWS = 1_000
@@ -44,7 +44,7 @@ class Rows:
             getattr(netlist, c).tolist() for c in ("first", "arg", "shift", "neg"))
         self.fixed = constant(netlist).tolist()
         self.offset = offset_form(netlist).tolist()
-        self.flip = flipped(netlist.lo[netlist.arg] < 0, netlist.widths[netlist.arg], netlist.neg).tolist()
+        self.flip = operand_flips(netlist).tolist()
         self.place: dict[int, tuple[Array, int]] = {}
 
     def type(self, row: int) -> str:

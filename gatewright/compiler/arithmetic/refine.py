@@ -107,16 +107,32 @@ def _accepts(s: Any, costs: int, heat: float) -> bool:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _link(i: int, heads: Any, at: int, after: Any, before: Any) -> None:
+    """Puts a digit in front of the list that begins at heads[at]."""
+    after[i], before[i] = heads[at], NONE
+    if heads[at] != NONE:
+        before[heads[at]] = i
+    heads[at] = i
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _unlink(i: int, heads: Any, at: int, after: Any, before: Any) -> None:
+    """Takes a digit out of the list that begins at heads[at]."""
+    if before[i] == NONE:
+        heads[at] = after[i]
+    else:
+        after[before[i]] = after[i]
+    if after[i] != NONE:
+        before[after[i]] = before[i]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _enter(s: Any, row: int, node: int, shift: int, sign: int) -> None:
     s.number[_FREE] -= 1
     i = s.free[s.number[_FREE]]
     s.row[i], s.node[i], s.shift[i], s.sign[i] = row, node, shift, sign
-    s.next_digit[i], s.last_digit[i], s.next_use[i], s.last_use[i] = s.head[row], NONE, s.reader[node], NONE
-    if s.head[row] != NONE:
-        s.last_digit[s.head[row]] = i
-    if s.reader[node] != NONE:
-        s.last_use[s.reader[node]] = i
-    s.head[row], s.reader[node] = i, i
+    _link(i, s.head, row, s.next_digit, s.last_digit)
+    _link(i, s.reader, node, s.next_use, s.last_use)
     s.length[row] += 1
     s.readers[node] += 1
     s.used[row] += s.load[node]
@@ -125,20 +141,8 @@ def _enter(s: Any, row: int, node: int, shift: int, sign: int) -> None:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _leave(s: Any, i: int) -> None:
     row, node = s.row[i], s.node[i]
-    after, before = s.next_digit[i], s.last_digit[i]
-    if before == NONE:
-        s.head[row] = after
-    else:
-        s.next_digit[before] = after
-    if after != NONE:
-        s.last_digit[after] = before
-    after, before = s.next_use[i], s.last_use[i]
-    if before == NONE:
-        s.reader[node] = after
-    else:
-        s.next_use[before] = after
-    if after != NONE:
-        s.last_use[after] = before
+    _unlink(i, s.head, row, s.next_digit, s.last_digit)
+    _unlink(i, s.reader, node, s.next_use, s.last_use)
     s.length[row] -= 1
     s.readers[node] -= 1
     s.used[row] -= s.load[node]

@@ -19,6 +19,8 @@ from gatewright.compiler.arithmetic.pairs import pairs
 from gatewright.compiler.arithmetic.patterns import patterns
 from gatewright.compiler.arithmetic.refine import refine
 from gatewright.ir.fixed import Ints
+from gatewright.ir.netlist import widths
+from gatewright.ir.offsets import offsets
 
 MAX_NODES = 1 << 21
 MAX_PAIRS = 30_000_000
@@ -113,10 +115,11 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, reach:
     return Shared(len(reach), state)
 
 
-def refined(shared: Shared, low: Ints, arity: int, effort: int) -> Shared:
-    """The same sums from a longer search on; `low`: least value of the operands' bits, read as unsigned. Where sums have three operands,
-    one of every output's is its constant."""
+def refined(shared: Shared, lo: Ints, hi: Ints, arity: int, effort: int) -> Shared:
+    """The same sums from a longer search on; `lo`, `hi`: bounds of the operands. Where sums have three operands, one of every output's is
+    its constant."""
     work = _WORK[effort] * len(shared.out)
     if not work or not len(shared.out):
         return shared
-    return Shared(shared.operands, refine(*shared.state, low, arity, work, _HEAT, 1))
+    unsigned = lo + offsets(lo < 0, widths(lo, hi), np.zeros(len(lo), np.bool_))
+    return Shared(shared.operands, refine(*shared.state, unsigned, arity, work, _HEAT, 1))

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from gatewright.backends.add2 import two_operands
 from gatewright.backends.add3 import CONSTANT, three_operands
 from gatewright.backends.part import Part
-from gatewright.backends.small_sums import carries_out, small_sums
+from gatewright.backends.small_sums import small_sums
 from gatewright.compiler.arithmetic.depth import levels
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import IN_DSP, Netlist, Op
-from gatewright.ir.offsets import offset_form
+from gatewright.ir.offsets import carries_out, offset_form
 from gatewright.ir.usage import constant, uses
 
 Floats = NDArray[np.float64]

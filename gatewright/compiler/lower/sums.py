@@ -38,12 +38,13 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     def luts(shared: Shared, unsigned: bool = True) -> int:
         return _luts(b, operands, shared, imm, lo, hi, unsigned)
 
-    unsigned = True
+    best, unsigned = tried[0], True
     if effort:
-        tried.sort(key=luts)
-        tried = sorted([tried[0], refined(tried[0], low + offsets(low < 0, widths(low, high), low > high), b.arity, effort)], key=luts)
-        unsigned = luts(tried[0]) <= luts(tried[0], False)
-    return _build(b, operands, tried[0], imm, lo, hi, unsigned)
+        least, _, best = min((luts(shared), k, shared) for k, shared in enumerate(tried))
+        finer = refined(best, low, high, b.arity, effort)
+        least, _, best = min((least, 0, best), (luts(finer), 1, finer))
+        unsigned = least <= luts(best, False)
+    return _build(b, operands, best, imm, lo, hi, unsigned)
 
 
 def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints, Ints, Bools]]:
@@ -56,7 +57,7 @@ def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints,
     return operands, signed_digits(key // max(len(operands), 1), key % max(len(operands), 1), total)
 
 
-def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints, unsigned: bool = True) -> int:
+def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, imm: Ints, lo: Ints, hi: Ints, unsigned: bool) -> int:
     """LUTs of the additions, built for trial in a netlist of their own."""
     trial = NetlistBuilder(b.name, b.arity)
     trial.origin("trial")
@@ -164,8 +165,8 @@ def trees(b: NetlistBuilder, terms: Terms, sums: int, unsigned: bool = True, wan
         positive = np.bincount(out[~terms.negative], minlength=sums) > 0
         ready = (count > 0) & (count + constant <= b.arity) & (positive | (count < 3) | (unsigned and wanted is None))
         for size in range(1, b.arity + 1):
-            k = np.flatnonzero(ready & (count == size))
-            rows[k], bias[k] = _last(b, terms, begin[k], size, unsigned, wanted and wanted[k])
+            if len(k := np.flatnonzero(ready & (count == size))):
+                rows[k], bias[k] = _last(b, terms, begin[k], size, unsigned, wanted and wanted[k])
         groups = there // b.arity
         grouped = groups * b.arity
         pairs = (b.arity == 3) & (there - grouped == 2) & ((count + constant) % 2 == 0)  # an even number of terms takes one pair
@@ -173,7 +174,7 @@ def trees(b: NetlistBuilder, terms: Terms, sums: int, unsigned: bool = True, wan
                  np.flatnonzero((~ready & pairs)[out] & (position == grouped[out]))]
         alone = ~ready[out]
         made = []
-        for i, size in zip(heads, (b.arity, 2), strict=True):
+        for i, size in ((i, size) for i, size in zip(heads, (b.arity, 2), strict=True) if len(i)):
             alone[(i[:, None] + np.arange(size)).reshape(-1)] = False
             made.append(_add(b, terms, i, size, level + 1, unsigned))
         terms = Terms.joined([*made, terms[alone]])

@@ -15,6 +15,7 @@ what the Graph's definition says of the operands, case by case.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -402,17 +403,19 @@ class Case:
 # -- what is to be shown -------------------------------------------------------------------------------------------------
 
 
-class Goal:
+class Goal(ABC):
     """The rounded quotient, or the root, lo..hi: a row p is it where `left`(p) lies within `allowed`(p)."""
 
     def __init__(self, lo: int, hi: int) -> None:
         self.lo, self.hi = lo, hi
 
+    @abstractmethod
     def left(self, case: Case, p: Poly) -> Poly:
-        raise NotImplementedError
+        """What p leaves over."""
 
+    @abstractmethod
     def allowed(self, p: Poly) -> tuple[Poly, Poly]:
-        raise NotImplementedError
+        """The least and the most that it may leave over."""
 
     def met(self, case: Case, p: Poly) -> bool:
         """Whether p is the result, for both truths of the last comparison in it, and of an equality."""

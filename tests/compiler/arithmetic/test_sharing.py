@@ -123,7 +123,7 @@ def test_a_refined_graph_is_the_matrix(name: str, arity: int) -> None:
     weight, slack = MATRICES[name], 1
     operands, sums = weight.shape
     before = shared(weight, slack, arity=arity)
-    result = refined(before, np.zeros(operands, np.int64), arity, 2)
+    result = refined(before, np.zeros(operands, np.int64), np.full(operands, 255), arity, 2)
     assert (linear_forms(result, operands, sums) == weight).all()
     assert linear_forms(Shared(operands, pairs(*result.state, arity, 2, 0)), operands, sums).tolist() == weight.tolist()
     count = np.array([np.count_nonzero(d) for d in _digits(weight)])
