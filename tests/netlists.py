@@ -38,6 +38,41 @@ def random_netlist(seed: int, rows: int = 60, width: int = 8, inputs: int = 5, e
     return b.build()
 
 
+def random_heaps(seed: int, sums: int = 40, tallest: int = 3) -> Netlist:
+    """Sums of 3 to 12 slices of rows: signed tops, negations, constants, gaps, columns of up to `tallest` bits, or one
+    more in the lowest one."""
+    rng = random.Random(seed)
+    b = NetlistBuilder(f"heaps_{seed}")
+    b.origin("in")
+    signed = [rng.random() < .5 for _ in range(6)]
+    rows = b.input("x", [-32 if s else 0 for s in signed], [31 if s else 63 for s in signed])
+    rows = np.concatenate([rows, b.sum2(rows[:3], 0, False, rows[3:], 1, True)])
+    made = []
+    while len(made) < sums:
+        b.origin(f"heap {len(made)}")
+        height, slices = [0] * 30, list[tuple[int, int, bool]]()
+        lowest = rng.randint(0, 4)
+        height[lowest] = -1 if rng.random() < .5 else 0
+        for _ in range(rng.randint(3, 12)):
+            row, at = int(rng.choice(rows)), lowest + rng.choice([0, 0, 1, 2, 3, 6, rng.randint(0, 15)]) - (rng.random() < .2)
+            own, low = int(widths(b.lo[[row]], b.hi[[row]])[0]), rng.randint(0, 5)
+            bits = min(rng.randint(1, 6), own - low)
+            columns = range(max(at, 0), max(at, 0) + bits)
+            if all(height[c] < (tallest if c >= lowest else 1) for c in columns):
+                for c in columns:
+                    height[c] += 1
+                top = low + bits == own and b.lo[row] < 0
+                whole = bits == own
+                slices.append((row if whole else int(b.bits(row, low, bits, top)[0]), columns[0], rng.random() < .2))
+        if len(slices) > 2:
+            args, shifts, signs = (list(v) for v in zip(*slices, strict=True))
+            offset = int((offsets(b.lo[args] < 0, widths(b.lo[args], b.hi[args]), np.array(signs)) << np.array(shifts)).sum())
+            free = sum(1 << c for c in range(25) if height[c] < 3 and rng.random() < .4) if rng.random() < .6 else 0
+            made.append(int(b.sum([0, len(args)], args, shifts, signs, offset + free - rng.choice([0, 0, 0, free]))[0]))
+    b.output("y", made)
+    return b.build()
+
+
 def _room(b: NetlistBuilder, row: int) -> int:
     """Largest left shift after which the row still fits easily."""
     return max(0, 58 - max(int(b.lo[row]).bit_length(), int(b.hi[row]).bit_length()))

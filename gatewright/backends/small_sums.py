@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatewright.backends.add3 import three_words
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.intervals import Bools
 from gatewright.ir.netlist import Netlist, Op
@@ -116,8 +117,8 @@ def _inputs(netlist: Netlist) -> tuple[Ints, Ints, Ints, Ints, Ints]:
 
 
 def chain_luts(netlist: Netlist, rows: Ints) -> Ints:
-    """LUTs of the sums `rows` as one carry chain each, int64[rows]: the bits from where two operands overlap, or a constant, or from a
-    subtracted one; but for the highest bit where that is a carry alone."""
+    """LUTs of the sums `rows` as one carry chain each, int64[rows]: as the three-operand adder, or the bits from where two operands
+    overlap, or a constant, or from a subtracted one; but for the highest bit where that is a carry alone."""
     count = np.diff(netlist.first)[rows]
     place = np.repeat(netlist.first[rows] - (np.cumsum(count) - count), count) + np.arange(count.sum())
     owner, shift = np.repeat(np.arange(len(rows)), count), netlist.shift[place].astype(np.int64)
@@ -127,4 +128,8 @@ def chain_luts(netlist: Netlist, rows: Ints) -> Ints:
     second = np.where(count > 1, shift[np.minimum(begin + 1, len(shift) - 1)], 63) if len(rows) else count
     added = np.where(offset_form(netlist)[rows], 63, trailing_zeros(netlist.imm[rows]))
     start = np.where(negative[begin], shift[begin], np.minimum(second, added))
-    return np.maximum(netlist.widths[rows] - start - carries_out(netlist)[rows], 0)
+    luts = np.zeros(len(netlist), np.int64)
+    luts[rows] = np.maximum(netlist.widths[rows] - start - carries_out(netlist)[rows], 0)
+    plan = three_words(netlist)
+    luts[plan.rows] = plan.lut
+    return luts[rows]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gatewright.backends.add2 import NONE, two_operands
-from gatewright.backends.add3 import CONSTANT, three_operands
+from gatewright.backends.add3 import WORDS, three_words
 from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
 from gatewright.ir.netlist import IN_DSP, Op
@@ -27,6 +27,11 @@ def literal(value: int, width: int) -> str:
 
 def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
     """Bits `low .. low+width-1` of a value of `own` bits, an expression of `width` bits; negative `low` shifts left."""
+    return joined(pieces(name, own, signed, low, width))
+
+
+def pieces(name: str, own: int, signed: bool, low: int, width: int) -> list[str]:
+    """The same, as what is to be concatenated."""
     pad = min(max(-low, 0), width)
     low, taken = max(low, 0), width - pad
     parts = []
@@ -39,7 +44,16 @@ def fit(name: str, own: int, signed: bool, low: int, width: int) -> str:
         parts.append(name if whole else f"{name}[{low + taken - 1}:{low}]" if taken > 1 else f"{name}[{low}]")
     if pad:
         parts.append(f"{pad}'d0")
+    return parts
+
+
+def joined(parts: Sequence[str]) -> str:
+    """A concatenation, highest bits first."""
     return parts[0] if len(parts) == 1 and not parts[0].startswith("{") else f"{{{', '.join(parts)}}}"
+
+
+Piece = tuple[int, int, int]
+"""A place in the netlist's operand columns, and the columns of a sum, from..below, in which its bits are."""
 
 
 class KernelText:
@@ -68,7 +82,7 @@ class KernelText:
         self.clocked = False
         self.cells_used: set[str] = set()
         """The modules of the part's cells that the body has instances of."""
-        self.cells, self.small_plan, self.plan, self.plan2 = cells, small_sums(netlist), three_operands(netlist), two_operands(netlist)
+        self.cells, self.small_plan, self.plan, self.plan2 = cells, small_sums(netlist), three_words(netlist), two_operands(netlist)
         self.small = {row: k for k, row in enumerate(self.small_plan.rows.tolist())} if adder == "add3" else {}
         self.add3 = {row: k for k, row in enumerate(self.plan.rows.tolist()) if row not in self.small} if adder == "add3" else {}
         self.add2 = {row: k for k, row in enumerate(self.plan2.rows.tolist())} if adder == "add2" else {}
@@ -190,16 +204,45 @@ class KernelText:
 
     def _add3(self, row: int) -> Iterable[str]:
         """An instance of the three-operand adder, and copies of the bits below its chain."""
-        plan, k = self.plan, self.add3[row]
-        start, total = int(plan.start[k]), int(plan.total[k])
-        places, offset = plan.place[k].tolist(), bool(plan.offset[k])
-        bits = self.width[row] - start
-        operands = [(literal(total >> start, bits), 0) if place == CONSTANT else self._chained(place, negative, offset, start, row)
-                    for place, negative in zip(places, plan.negative[k].tolist(), strict=True)]
+        plan, k, width = self.plan, self.add3[row], self.width[row]
+        start, extra, extended = int(plan.start[k]), int(plan.extra[k]), not plan.offset[k]
+        words: list[list[Piece]] = [[] for _ in range(WORDS)]
+        below: list[Piece] = []
+        own = slice(plan.first[k], plan.first[k + 1])
+        for place, word in zip(plan.place[own].tolist(), plan.word[own].tolist(), strict=True):
+            low, begin = self.shift[place], start + (place == extra)
+            end = width if extended else min(width, low + self.width[self.arg[place]])
+            if low < start:
+                below.append((place, low, min(start, end)))
+            if begin < end:
+                words[word].append((place, max(low, begin), end))
+        operands = [self._word(row, word, extended, start, width, constant)
+                    for word, constant in zip(words, plan.constant[k].tolist(), strict=True)]
+        bits = width - start
         settings: dict[str, object] = {f"FLIP_{x}": literal(flip, bits) for x, (_, flip) in zip("ABC", operands, strict=True) if flip}
-        settings |= {name: int(v) for name, v in (("UNITS", plan.units[k]), ("CARRY_OUT", plan.carry_out[k])) if v}
-        below = literal(total, start) if places[0] == CONSTANT else self._below(places[0], offset, row, start)
-        yield from self._chain("add3", row, start, settings, [text for text, _ in operands], below)
+        settings |= {name: int(v) for name, v in (("UNITS", plan.units[k]), ("EXTRA", extra >= 0), ("CARRY_OUT", plan.carry_out[k])) if v}
+        one = self._word(row, [(extra, start, start + 1)] if extra >= 0 else [], extended, start, start + 1, 0)
+        wires = self._word(row, below, extended, 0, start, int(plan.below[k]))
+        d, rest = (f"({text} ^ {literal(flip, n)})" if flip else text for (text, flip), n in ((one, 1), (wires, start)))
+        yield from self._chain("add3", row, start, settings, [*(text for text, _ in operands), d], rest)
+
+    def _word(self, row: int, pieces: Iterable[Piece], extended: bool, low: int, end: int, constant: int) -> tuple[str, int]:
+        """The bits low..end-1 of operands of a sum that do not overlap, between them those of a constant that begins at `low`, and which
+        of all these are to be flipped. With `extended` signs are, and a negated operand is flipped as a whole."""
+        parts, flips, at = list[str](), 0, low
+        for place, begin, stop in sorted(pieces, key=lambda piece: piece[1]):
+            arg, shift = self.arg[place], self.shift[place]
+            if begin > at:
+                parts[:0] = [literal(constant >> at - low, begin - at)]
+            parts[:0] = self._pieces(arg, row, extended, begin - shift, stop - begin)
+            flip = (-1 if self.neg[place] else 0) if extended else self.flip[place] << shift & (1 << stop) - (1 << begin)
+            flips, at = flips ^ flip >> low, stop
+        if at < end:
+            parts[:0] = [literal(constant >> at - low, end - at)]
+        return joined(parts), flips & (1 << end - low) - 1
+
+    def _pieces(self, arg: int, row: int, extended: bool, low: int, width: int) -> list[str]:
+        return pieces(self.name(arg, self.stage[row]), self.width[arg], extended and self.lo[arg] < 0, low, width)
 
     def _add2(self, row: int) -> Iterable[str]:
         """The same for the two-operand adder."""
@@ -233,9 +276,10 @@ class KernelText:
         """A row whose bits from `start` up an adder computes."""
         width = self.width[row]
         own = f"v{row}[{width - 1}:{start}]" if start else f"v{row}"
-        ports = dict(zip("abc", operands, strict=False)) | {"y": own}
+        ports = dict(zip("abcd", operands, strict=False)) | {"y": own}
         yield f"  wire [{width - 1}:0] v{row}; // {self.lo[row]}..{self.hi[row]}"
-        yield self._instance(adder, f"v{row}_sum", {"WIDTH": width - start, **settings}, ports)
+        if start < width:
+            yield self._instance(adder, f"v{row}_sum", {"WIDTH": width - start, **settings}, ports)
         if start:
             yield f"  assign v{row}[{start - 1}:0] = {below};"
 

@@ -41,14 +41,19 @@ def added(netlist: Netlist) -> Ints:
     return total
 
 
-def offset_form(netlist: Netlist) -> Bools:
-    """The sums, bool[rows], whose constant is just the offset of their operands."""
+def rest(netlist: Netlist) -> Ints:
+    """What every sum adds besides its operands in offset form, int64[rows]."""
     owner, arg = np.repeat(np.arange(len(netlist)), np.diff(netlist.first)), netlist.arg
     live = np.flatnonzero(~constant(netlist)[arg])
     offset = offsets(netlist.lo[arg[live]] < 0, netlist.widths[arg[live]], netlist.neg[live]) << netlist.shift[live].astype(np.int64)
-    rest = added(netlist)
-    np.subtract.at(rest, owner[live], offset)
-    return np.asarray((netlist.op == Op.SUM) & (rest == 0))
+    left = added(netlist)
+    np.subtract.at(left, owner[live], offset)
+    return left
+
+
+def offset_form(netlist: Netlist) -> Bools:
+    """The sums, bool[rows], whose constant is just the offset of their operands."""
+    return np.asarray((netlist.op == Op.SUM) & (rest(netlist) == 0))
 
 
 def carries_out(netlist: Netlist) -> Bools:

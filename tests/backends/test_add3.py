@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from netlists import design_of, random_inputs, random_netlist
+from netlists import design_of, random_heaps, random_inputs, random_netlist
 from yosys_child import run_yosys
 
-from gatewright.backends.add3 import CONSTANT, FREE_UNITS, three_operands
+from gatewright.backends.add3 import FREE_UNITS, NONE, WORDS, Add3, three_words
 from gatewright.backends.part import DEFAULT_PART
 from gatewright.backends.verilog import emit, sources
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
@@ -46,7 +46,7 @@ def plan_of(shift: list[int], neg: list[bool], imm: int, operands: int = 3) -> t
     b.origin("o")
     x = b.input("x", [-8] * operands, [7] * operands)
     b.output("y", b.sum([0, operands], x, shift, neg, imm))
-    plan = three_operands(b.build())
+    plan = three_words(b.build())
     return (int(plan.start[0]), int(plan.units[0])) if len(plan.rows) else None
 
 
@@ -83,29 +83,58 @@ def test_the_plan_is_the_sum(seed: int) -> None:
     assert sum(check_plan(netlist, seed) for netlist in (plain, fuse_sums(plain)[0])) > 0
 
 
+@pytest.mark.parametrize("tallest", [3, 4])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_plan_of_a_heap_is_the_sum(seed: int, tallest: int) -> None:
+    netlist = random_heaps(seed, tallest=tallest)
+    assert check_plan(netlist, seed) > (35 if tallest == 3 else 5)
+
+
 def check_plan(netlist: Netlist, seed: int) -> int:
     """Asserts that every sum that fits is the adder's; returns how many do."""
-    plan, rng = three_operands(netlist), np.random.default_rng(seed)
+    plan, rng = three_words(netlist), np.random.default_rng(seed)
     inputs = random_inputs(netlist, 5, seed)
     values = evaluate_rows(netlist, inputs, np.arange(len(netlist)))[rng.integers(5)].tolist()
-    flips = operand_flips(netlist).tolist()
     for k, row in enumerate(plan.rows.tolist()):
         start, width = int(plan.start[k]), int(netlist.widths[row])
-        operands = [int(plan.total[k]) if p == CONSTANT else values[netlist.arg[p]] << int(netlist.shift[p])
-                    for p in plan.place[k].tolist()]
-        if plan.offset[k]:  # extended by zeros, with bits flipped
-            operands = [((values[netlist.arg[p]] & (1 << int(netlist.widths[netlist.arg[p]])) - 1) ^ flips[p]) << int(netlist.shift[p])
-                        for p in plan.place[k].tolist()]
-        negative = plan.negative[k] & ~plan.offset[k]
-        chain = sum(~(x >> start) if n else x >> start for x, n in zip(operands, negative.tolist(), strict=True))
+        words, below = chain_of(netlist, plan, k, values)
+        chain = sum(words) + int(plan.units[k])
         if plan.carry_out[k]:
-            assert sorted(x >> width - 2 for x in operands)[:2] == [0, 0]
-            assert max(operands) < 1 << width - 1
-        below = operands[0] & (1 << start) - 1
-        assert 0 <= plan.units[k] <= FREE_UNITS
-        assert not any(x & (1 << start) - 1 for x in operands[1:])
-        assert ((chain + int(plan.units[k]) << start) + below - values[row]) % (1 << width) == 0
+            assert sorted(x >> width - 2 - start for x in words)[:2 if width - 2 > start else 1] == [0, 0][:2 if width - 2 > start else 1]
+            assert max(words) < 1 << width - 1 - start
+        assert 0 <= plan.units[k] <= FREE_UNITS - (plan.extra[k] != NONE)
+        assert ((chain << start) + below - values[row]) % (1 << width) == 0
     return len(plan.rows)
+
+
+def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[list[int], int]:
+    """The three words of a chain and the extra bit, and the bits below it, of these values of all rows."""
+    start, width = int(plan.start[k]), int(netlist.widths[plan.rows[k]])
+    flips, places = operand_flips(netlist).tolist(), range(plan.first[k], plan.first[k + 1])
+    words, below, extra = [0] * WORDS, 0, 0
+    taken = [0] * (WORDS + 1)
+    for p in places:
+        place, word = int(plan.place[p]), int(plan.word[p])
+        arg, shift = netlist.arg[place], int(netlist.shift[place])
+        own = int(netlist.widths[arg])
+        value, mask = values[arg] << shift & (1 << width) - 1, (1 << min(own + shift, width)) - (1 << shift)
+        if plan.offset[k]:  # extended by zeros, with bits flipped
+            value = (value ^ flips[place] << shift) & mask
+        elif netlist.neg[place]:
+            value, mask = value ^ (1 << width) - (1 << start), (1 << width) - (1 << start)
+        below |= value & (1 << start) - 1
+        assert not taken[WORDS] & mask & (1 << start) - 1
+        taken[WORDS] |= mask & (1 << start) - 1
+        if place == plan.extra[k]:
+            extra, value, mask = value >> start & 1, value & ~(1 << start), mask & ~(1 << start)
+        assert not taken[word] & mask >> start
+        taken[word] |= mask >> start
+        words[word] |= value >> start
+    for n, constant in enumerate(plan.constant[k].tolist()):
+        assert not taken[n] & constant
+        words[n] += constant & (1 << width - start) - 1
+    assert not taken[WORDS] & int(plan.below[k])
+    return [*words, extra], below | int(plan.below[k])
 
 
 # -- the cells -----------------------------------------------------------------------------------------------------------
@@ -190,7 +219,7 @@ def test_the_mapped_kernel_has_the_same_bits(tmp_path: Path) -> None:
     except ToolMissing as missing:
         pytest.skip(str(missing))
     netlist = some_sums()
-    assert len(three_operands(netlist).rows) == 3
+    assert len(three_words(netlist).rows) == 3
     design = design_of(netlist, 1.5)
     files = " ".join(map(str, written(design, tmp_path)))
     mapped = tmp_path / "mapped.v"

@@ -116,7 +116,7 @@ endmodule
 """
 PLAIN_SUM = "  wire [6:0] v3 = {{1{v0_0[3]}}, v0_0, 2'd0} - {3'd0, v1_0} + 7'd7; // -40..35\n"
 ADDER = """  wire [6:0] v3; // -40..35
-  dut_add3 #(.WIDTH(7), .FLIP_B(7'd127), .UNITS(1)) v3_sum (.a(7'd7), .b({3'd0, v1_0}), .c({{1{v0_0[3]}}, v0_0, 2'd0}), .y(v3));
+  dut_add3 #(.WIDTH(7), .FLIP_B(7'd127), .UNITS(1)) v3_sum (.a(7'd7), .b({3'd0, v1_0}), .c({{1{v0_0[3]}}, v0_0, 2'd0}), .d(1'd0), .y(v3));
 """
 
 
@@ -157,7 +157,7 @@ def test_bits_below_the_adder_are_copied() -> None:
     b.output("y", b.sum([0, 3], x, [4, 1, 3], [True, False, False]))
     assert """  wire [9:0] v3; // -128..262
   dut_add3 #(.WIDTH(7), .FLIP_C(7'd127), .UNITS(1)) v3_sum (.a({{5{v1_0[3]}}, v1_0[3:2]}), .b({3'd0, v2_0}), \
-.c({{2{v0_0[3]}}, v0_0, 1'd0}), .y(v3[9:3]));
+.c({{2{v0_0[3]}}, v0_0, 1'd0}), .d(1'd0), .y(v3[9:3]));
   assign v3[2:0] = {v1_0[1:0], 1'd0};
 """ in emit(design_of(b.build()), HEADER)["rtl/dut_kernel.v"]
 

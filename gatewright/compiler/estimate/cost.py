@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.add2 import two_operands
-from gatewright.backends.add3 import CONSTANT, three_operands
+from gatewright.backends.add3 import three_words
 from gatewright.backends.part import Part
 from gatewright.backends.small_sums import small_sums
 from gatewright.compiler.arithmetic.depth import levels
@@ -56,7 +56,7 @@ def row_costs(netlist: Netlist, part: Part) -> RowCosts:
         if len(rows):
             rule(netlist, part, rows, costs)
     if part.adds_three:
-        _three_operands(netlist, part, costs)
+        _three_words(netlist, part, costs)
     elif part.adder == "add2":
         _two_operands(netlist, part, costs)
     if part.pairs_luts:
@@ -72,13 +72,13 @@ def _two_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
     costs.delay_ns[plan.rows] = _add_delay(part, plan.bits) - d["lut"] + saved
 
 
-def _three_operands(netlist: Netlist, part: Part, costs: RowCosts) -> None:
-    """Sums in one chain of three operands: a LUT per bit, and the way of the saved carry through the LUT below."""
-    plan = three_operands(netlist)
+def _three_words(netlist: Netlist, part: Part, costs: RowCosts) -> None:
+    """Sums in one chain of three words: a LUT per bit, and the way of the saved carry through the LUT below."""
+    plan = three_words(netlist)
     chain = netlist.widths[plan.rows] - plan.start - plan.carry_out
-    costs.lut[plan.rows] = costs.carry_bits[plan.rows] = chain
-    costs.adders[plan.rows] = np.where((plan.place == CONSTANT).any(axis=1), 1, 2)
-    costs.delay_ns[plan.rows] = _add_delay(part, chain) + part.delay["net"] + part.delay["lut"]
+    costs.lut[plan.rows], costs.carry_bits[plan.rows] = plan.lut, chain
+    costs.adders[plan.rows] = np.where(chain > 0, np.maximum(plan.operands - 1, 1), 0)
+    costs.delay_ns[plan.rows] = np.where(plan.lut > 0, _add_delay(part, chain) + part.delay["net"] + part.delay["lut"], 0.0)
 
 
 def _small_sums(netlist: Netlist, part: Part, costs: RowCosts) -> None:

@@ -43,7 +43,8 @@ def builder() -> NetlistBuilder:
     (lambda b: b.sum1(0, 3, False, 7), 0, 0, 0.0),                           # a constant below the lowest bit
     (lambda b: b.sum1(0, 3, False, 8), 9, 1, ADD + 0.04),
     (lambda b: b.sum1(0, 3, True, 7), 12, 1, ADD + 0.04),
-    (lambda b: b.sum([0, 4], [0, 1, 2, 2], [0, 0, 0, 9]), 27, 3, 2 * (ADD + 0.08)),
+    (lambda b: b.sum([0, 4], [0, 1, 2, 2], [0, 0, 0, 9]), 18, 2, ADD + 0.48),                # no column has more than three bits
+    (lambda b: b.sum([0, 4], [0, 1, 2, 2], [0, 0, 0, 3]), 27, 3, 2 * (ADD + 0.06)),          # three additions
     (lambda b: b.bits(0, 2, 4, True), 0, 0, 0.0),
     (lambda b: b.ge(0, b.const(0)), 0, 0, 0.0),                              # the sign
     (lambda b: b.ge(0, b.const(32)), 1, 0, 0.4),                             # three bits matter
