@@ -68,11 +68,23 @@ class Add3:
 
 
 def three_words(netlist: Netlist) -> Add3:
-    """The sums that fit: whole operands, or else, of three or more, as a heap of bits."""
-    whole = _whole_operands(netlist)
-    heaps = _heaps(netlist, whole.rows)
-    joined = {f.name: np.concatenate([getattr(whole, f.name), getattr(heaps, f.name)]) for f in fields(Add3)}
-    return Add3(**joined | {"first": np.concatenate([whole.first, whole.first[-1] + heaps.first[1:]])})
+    """The sums that fit: whole operands, or, where these do not fit or take more LUTs, as a heap of bits."""
+    whole, heaps = _whole_operands(netlist), _heaps(netlist)
+    luts = np.full((2, len(netlist)), np.iinfo(np.int64).max)
+    luts[0, whole.rows], luts[1, heaps.rows] = whole.lut, heaps.lut
+    better = luts[1] < luts[0]
+    parts = _taken(whole, ~better[whole.rows]), _taken(heaps, better[heaps.rows])
+    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Add3)}
+    return Add3(**joined | {"first": np.concatenate([parts[0].first, parts[0].first[-1] + parts[1].first[1:]])})
+
+
+def _taken(plan: Add3, which: Bools) -> Add3:
+    """Some of the sums."""
+    count = np.diff(plan.first)
+    of_operands = np.repeat(which, count)
+    values = {f.name: getattr(plan, f.name) for f in fields(Add3)}
+    taken = {name: v[of_operands if name in ("place", "word") else which] for name, v in values.items() if name != "first"}
+    return Add3(**taken, first=np.concatenate([[0], np.cumsum(count[which])]))
 
 
 def _whole_operands(netlist: Netlist) -> Add3:
@@ -106,21 +118,21 @@ def _whole_operands(netlist: Netlist) -> Add3:
     good = (own & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (start < width[rows])
     carry_out = carries_out(netlist)[rows] & (start < width[rows] - 1)
     rows, start, place, is_constant = rows[good], start[good], place[good], is_constant[good]
-    in_word = np.where(is_constant, total[rows][:, None], 0)
+    in_word, below = np.where(is_constant, total[rows][:, None], 0), (np.int64(1) << start) - 1
+    flips = np.where(offset[good] & ~is_constant[:, 0], operand_flips(netlist)[place[:, 0]] << shift[good, 0] & below, 0)
     return Add3(rows=rows, first=np.concatenate([[0], np.cumsum(WORDS - is_constant.sum(axis=1))]), place=place[~is_constant],
                 word=np.broadcast_to(np.arange(WORDS), place.shape)[~is_constant], start=start, units=units[good],
                 extra=np.full(len(rows), NONE), constant=in_word >> start[:, None],
-                below=in_word[:, 0] & ((np.int64(1) << start) - 1), offset=offset[good], carry_out=carry_out[good],
-                lut=width[rows] - start - carry_out[good])
+                below=in_word[:, 0] & below, offset=offset[good], carry_out=carry_out[good],
+                lut=width[rows] - start - carry_out[good] + np.bitwise_count(flips))
 
 
-def _heaps(netlist: Netlist, but: Ints) -> Add3:
-    """The sums of three or more operands that fit as heaps of bits, `but` for these rows."""
+def _heaps(netlist: Netlist) -> Add3:
+    """The sums of three or more operands that fit as heaps of bits."""
     fixed, width = constant(netlist), netlist.widths
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     live = ~fixed[netlist.arg] & (netlist.shift < width[owner])
     wanted = (netlist.op == Op.SUM) & ~fixed & (np.bincount(owner[live], minlength=len(netlist)) >= 3)
-    wanted[but] = False
     place = np.flatnonzero(live & wanted[owner])
     place = place[np.lexsort((netlist.neg[place], netlist.shift[place], owner[place]))]
     rows = np.flatnonzero(wanted)
@@ -131,11 +143,9 @@ def _heaps(netlist: Netlist, but: Ints) -> Add3:
     word, constants = np.zeros(len(place), np.int64), np.zeros((len(rows), WORDS), np.int64)
     start, units, extra, below, carry_out, lut = (np.zeros(len(rows), np.int64) for _ in range(6))
     fits = _pack(first, shift, end, flip, width[rows], rest(netlist)[rows], start, units, extra, word, constants, below, carry_out, lut)
-    kept = np.repeat(fits, np.diff(first))
-    extra = np.where(extra < 0, NONE, place[extra] if len(place) else NONE)
-    return Add3(rows=rows[fits], first=np.concatenate([[0], np.cumsum(np.diff(first)[fits])]), place=place[kept], word=word[kept],
-                start=start[fits], units=units[fits], extra=extra[fits], constant=constants[fits], below=below[fits],
-                offset=np.ones(int(fits.sum()), np.bool_), carry_out=carry_out[fits] != 0, lut=lut[fits])
+    extra[extra != NONE] = place[extra[extra != NONE]]
+    return _taken(Add3(rows, first, place, word, start, units, extra, constants, below, np.ones(len(rows), np.bool_), carry_out != 0, lut),
+                  fits)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]

@@ -18,7 +18,7 @@ from gatewright.errors import ToolMissing
 from gatewright.ir.design import Design
 from gatewright.ir.netlist import Netlist, NetlistBuilder
 from gatewright.ir.netlist_eval import evaluate_rows
-from gatewright.ir.offsets import operand_flips
+from gatewright.ir.offsets import offsets, operand_flips
 from gatewright.sim.ports import Rtl
 from gatewright.sim.toolchain import find_verilator
 from gatewright.sim.verilator import verify as simulate
@@ -83,6 +83,49 @@ def test_the_plan_is_the_sum(seed: int) -> None:
     assert sum(check_plan(netlist, seed) for netlist in (plain, fuse_sums(plain)[0])) > 0
 
 
+Bit = tuple[int, int, bool]
+"""A slice of a heap: its lowest column, how many bits it has, and whether it is negated."""
+
+
+def heap(slices: list[Bit], ones: int, result: int, signed: bool = False) -> Netlist:
+    """The sum of slices and constant ones modulo 2**result, of which it is unsigned bits; every slice is an input."""
+    b = NetlistBuilder("heap")
+    b.origin("node")
+    own, shift, negative = (np.array(v) for v in zip(*((bits, column, neg) for column, bits, neg in slices), strict=True))
+    half = (1 << own - 1) * signed
+    x = b.input("x", -half, (1 << own) - 1 - half)
+    imm = int((offsets(b.lo[x] < 0, own, negative) << shift).sum()) + ones
+    b.output("y", b.sum([0, len(x)], x, shift, negative, imm, (0, (1 << result) - 1)))
+    return b.build()
+
+
+HEAPS = [
+    # slices, ones, bits of the result, signed: LUTs, start, units, whether a fourth bit is added
+    (heap([(0, 3, False)] * 3, 0, 5), (4, 0, 0, False)),
+    (heap([(0, 1, False)] * 4 + [(1, 2, False)] * 3, 0, 5), (4, 0, 0, True)),                      # four bits, three, three
+    (heap([(0, 1, False)] * 4 + [(1, 2, False)] * 3, 1, 5), (4, 0, 1, True)),                      # ... and a one
+    (heap([(0, 1, False)] * 4 + [(1, 2, False)] * 3, 2, 5), None),                                 # ... and two
+    (heap([(0, 1, False)] * 3 + [(1, 2, False)] * 3, 2, 5), (4, 0, 2, False)),                     # two ones for one too many above
+    (heap([(0, 1, False)] * 5, 0, 3), None),
+    (heap([(0, 4, False), (1, 2, False), (2, 1, False)], 0, 5), (3, 1, 0, False)),                 # the highest bit is the carry
+    (heap([(0, 4, False), (1, 3, False), (2, 1, False), (3, 1, False)], 0, 6), (4, 1, 0, False)),  # ... out of a saved one
+    (heap([(0, 4, False), (1, 2, False), (2, 1, False), (2, 2, False)], 0, 6), None),              # four bits inside
+    (heap([(0, 2, False), (2, 2, False), (4, 3, False)], 0, 7), (0, 7, 0, False)),                 # side by side
+    (heap([(0, 2, True), (2, 2, False), (2, 3, False), (2, 1, False)], 0, 6), (2 + 3, 2, 0, False)),  # inverters below
+    (heap([(0, 1, True)] * 4 + [(1, 4, False)] * 3, 0, 7), (6 + 1, 0, 0, True)),                   # the fourth bit inverted
+    (heap([(0, 3, False), (0, 3, True), (0, 3, False), (3, 3, True)], 2, 7, True), (6, 0, 2, False)),
+    (heap([(0, 3, False), (0, 3, True), (0, 3, False), (3, 3, True)], 9, 7, True), (6, 0, 1, False)),
+]
+
+
+@pytest.mark.parametrize(("netlist", "expected"), HEAPS)
+def test_which_heaps_fit(netlist: Netlist, expected: tuple[int, int, int, bool] | None) -> None:
+    plan = three_words(netlist)
+    found = [(int(plan.lut[0]), int(plan.start[0]), int(plan.units[0]), plan.extra[0] >= 0)] if len(plan.rows) else [None]
+    assert found == [expected]
+    check_plan(netlist, 0)
+
+
 @pytest.mark.parametrize("tallest", [3, 4])
 @pytest.mark.parametrize("seed", range(20))
 def test_the_plan_of_a_heap_is_the_sum(seed: int, tallest: int) -> None:
@@ -140,28 +183,29 @@ def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[l
 # -- the cells -----------------------------------------------------------------------------------------------------------
 
 
-Case = tuple[int, int, int, int]
-"""Width, which of a, b and c have their bits flipped (a bit mask), units, and whether the highest bit is a carry out."""
+Case = tuple[int, int, int, int, int]
+"""Width, which of a, b and c have their bits flipped (a bit mask), units, and whether the highest bit is a carry out and d is added."""
 
 
 def prove(folder: Path, adder: str, cases: list[Case], unit: str = "CARRY8") -> bool:
-    """Whether `adder`, as Yosys reads it, is the plain sum in every case, by SAT over all inputs."""
+    """Whether `adder`, as Yosys reads it, is the plain sum in every case, by SAT over all inputs. `unit`: of its chains, if it has any."""
     ports, cells, sums = [], [], []
-    for k, (width, flipped, units, carry_out) in enumerate(cases):
+    for k, (width, flipped, units, carry_out, extra) in enumerate(cases):
         own = [width - 2 * carry_out, width - 2 * carry_out, width - carry_out]
         flips = [(1 << bits) - 1 if flipped >> n & 1 else 0 for n, bits in enumerate(own)]
-        ports += [f"input [{bits - 1}:0] {x}{k}" for x, bits in zip("abc", own, strict=True)] + [f"output [{width - 1}:0] y{k}"]
+        ports += [f"input [{bits - 1}:0] {x}{k}" for x, bits in zip("abcd", [*own, 1], strict=True)] + [f"output [{width - 1}:0] y{k}"]
         settings = "".join(f", .FLIP_{x}({width}'d{flip})" for x, flip in zip("ABC", flips, strict=True))
-        cells.append(f"  dut_add3 #(.WIDTH({width}){settings}, .UNITS({units}), .CARRY_OUT({carry_out})) u{k} "
-                     f"(.a(a{k}), .b(b{k}), .c(c{k}), .y(y{k}));")
+        cells.append(f"  dut_add3 #(.WIDTH({width}){settings}, .UNITS({units}), .CARRY_OUT({carry_out}), .EXTRA({extra})) u{k} "
+                     f"(.a(a{k}), .b(b{k}), .c(c{k}), .d(d{k}), .y(y{k}));")
         a, b, c = (f"{'~' if flip else ''}{x}{k}" for x, flip in zip("abc", flips, strict=True))
-        sums.append(f"  assign y{k} = {{{a}}} + {{{b}}} + {{{c}}} + {units};")
+        sums.append(f"  assign y{k} = {{{a}}} + {{{b}}} + {{{c}}} + {units}{f' + d{k}' if extra else ''};")
     for name, body in (("cells", cells), ("sums", sums)):
         (folder / f"{name}.v").write_text("\n".join([f"module {name}({', '.join(ports)});", *body, "endmodule", ""]))
     (folder / "add3.v").write_text(adder)
     done = run_yosys([
         "read_verilog +/xilinx/cells_sim.v", f"read_verilog {folder}/add3.v {folder}/cells.v", "hierarchy -check -top cells",
-        "select -assert-min 1 t:*LUT6_2*", f"select -assert-min 1 t:*{unit}*", "proc", "flatten", "opt", "design -stash cells",
+        *([f"select -assert-min 1 t:*{cell}*" for cell in ("LUT6_2", unit)] if unit else ["select -assert-none t:*CARRY*"]),
+        "proc", "flatten", "opt", "design -stash cells",
         f"read_verilog {folder}/sums.v", "hierarchy -top sums", "proc", "opt", "design -copy-from cells -as cells cells",
         "miter -equiv -flatten -make_assert sums cells both", "sat -prove-asserts -verify both"])
     assert done.returncode == 0 or "proof did fail" in done.stdout + done.stderr, (done.stdout + done.stderr)[-1500:]
@@ -180,26 +224,36 @@ def adder_text(unit: str = "CARRY8") -> str:
     return defined + text
 
 
+CASES = [*product([2], range(8), [0, 1, 2], [0], [0]), *product([2], range(8), [0, 1], [0], [1]),
+         *product([1, 4, 5, 9], [0b000, 0b110], [2], [0], [0]), *product([1, 4, 5, 9], [0b000, 0b110], [1], [0], [1]),
+         *product([3, 4, 5, 6, 9], [0b000, 0b011, 0b101], [0], [1], [0, 1])]
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_cells_are_the_sum_for_all_inputs(unit: str, tmp_path: Path) -> None:
     """Every table and every carry in at two bits; chains of one to three units at the other widths."""
-    cases = list(product([2], range(8), [0, 1, 2], [0])) + list(product([1, 4, 5, 9], [0b000, 0b110], [2], [0]))
-    cases += list(product([3, 4, 5, 6, 9], [0b000, 0b011, 0b101], [0], [1]))
-    assert prove(tmp_path, adder_text(unit), cases, unit[:6])
+    assert prove(tmp_path, adder_text(unit), CASES, unit[:6])
+
+
+def test_the_sum_for_other_tools_is_the_sum(tmp_path: Path) -> None:
+    assert prove(tmp_path, "`define GATEWRIGHT_PLAIN\n" + adder_text("CARRY4 for open synthesis"), CASES, "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", range(1, 10))
 def test_the_cells_are_the_sum_in_every_case(width: int, tmp_path: Path) -> None:
-    assert prove(tmp_path, adder_text(), list(product([width], range(8), [0, 1, 2], [0] if width < 3 else [0, 1])))
+    assert prove(tmp_path, adder_text(), [
+        (width, flipped, units, carry_out, extra) for flipped, units, carry_out, extra in product(range(8), [0, 1, 2], [0, 1], [0, 1])
+        if carry_out <= (width > 2) and extra + units < 3])
 
 
 @pytest.mark.parametrize(("right", "wrong"), [("TA & TB", "TA | TB"), ("32'hFF00FF00", "32'hFF00FF01"),
                                               ("UNITS > 1;", "UNITS > 0;"), ("carry[8*i]),", "carry[0]),"),
-                                              ("carry[CHAIN]", "carry[CHAIN-1]"), ("FLIP_B[i]", "FLIP_A[i]")])
+                                              ("carry[CHAIN]", "carry[CHAIN-1]"), ("FLIP_B[i]", "FLIP_A[i]"),
+                                              ("EXTRA ? d", "EXTRA ? !d")])
 def test_the_proof_finds_wrong_cells(right: str, wrong: str, tmp_path: Path) -> None:
     assert right in adder_text()
-    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1, 0), (9, 0, 2, 0), (6, 0b010, 0, 1)])
+    assert not prove(tmp_path, adder_text().replace(right, wrong), [(2, 0b001, 1, 0, 0), (9, 0, 2, 0, 0), (6, 0b010, 0, 1, 1)])
 
 
 # -- the kernel on cells -------------------------------------------------------------------------------------------------
@@ -212,19 +266,19 @@ def written(design: Design, folder: Path) -> list[Path]:
     return [folder / Path(name).name for name in sources("dut", files)]
 
 
-def test_the_mapped_kernel_has_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("netlist", "sums", "cells"), [(some_sums(), 3, 12), (random_heaps(7, sums=10), 10, 60)])
+def test_the_mapped_kernel_has_the_same_bits(netlist: Netlist, sums: int, cells: int, tmp_path: Path) -> None:
     """What synthesis makes of a whole pipelined kernel, cells and all, simulated against the netlist."""
     try:
         find_verilator()
     except ToolMissing as missing:
         pytest.skip(str(missing))
-    netlist = some_sums()
-    assert len(three_words(netlist).rows) == 3
+    assert len(three_words(netlist).rows) == sums
     design = design_of(netlist, 1.5)
     files = " ".join(map(str, written(design, tmp_path)))
     mapped = tmp_path / "mapped.v"
     done = run_yosys([f"read_verilog {files}", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -nodsp -top dut",
-                      "select -assert-min 12 t:LUT6_2", f"write_verilog -noattr {mapped}", "design -reset",
+                      f"select -assert-min {cells} t:LUT6_2", f"write_verilog -noattr {mapped}", "design -reset",
                       "read_verilog +/xilinx/cells_sim.v", f"read_verilog {mapped}", "hierarchy -check -top dut", "proc",
                       "flatten", "opt_clean", f"write_verilog -noattr {mapped}"])
     assert done.returncode == 0, done.stdout[-1500:]
