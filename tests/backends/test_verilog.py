@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from netlists import design_of, random_inputs, random_netlist
+from netlists import design_of, random_heaps, random_inputs, random_netlist
 from yosys_child import run_yosys
 
 from gatewright.backends.part import DEFAULT_PART
@@ -229,9 +229,10 @@ def test_what_cannot_be_written_is_refused() -> None:
         emit(dataclasses.replace(design, instances=design.instances * 2), HEADER)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(10))
 def test_lint_is_clean(seed: int, verilator: Verilator, tmp_path: Path) -> None:
-    design = design_of(random_netlist(seed, rows=100, width=30 if seed == 3 else 8), [None, 1.0][seed % 2])
+    netlist = random_netlist(seed, rows=100, width=30 if seed == 3 else 8) if seed < 8 else random_heaps(seed)
+    design = design_of(netlist, [None, 1.0][seed % 2])
     files = write(design, tmp_path)
     for top, extra in (("dut", []), ("dut_shell", [str(tmp_path / "rtl" / "dut_shell.v")])):
         done = subprocess.run([verilator.program, "--lint-only", "-Wall", "--top-module", top, *files, *extra],
@@ -257,3 +258,14 @@ def test_rtl_equals_the_netlist(seed: int, clock_ns: float | None, verilator: Ve
     inputs = random_inputs(netlist, 500, seed)
     result = simulate(rtl, inputs, design.evaluate(inputs), tmp_path / "work")
     assert (result.status, result.reason, result.latency_cycles) == ("passed", "", design.latency_cycles)
+
+
+@pytest.mark.parametrize(("seed", "clock_ns"), [(0, None), (1, 1.0)])
+def test_rtl_of_heaps_equals_the_netlist(seed: int, clock_ns: float | None, verilator: Verilator, tmp_path: Path) -> None:
+    """Slices of inputs, of sums, and of what registers hold of both."""
+    netlist = random_heaps(seed, tallest=4 - seed)
+    design = design_of(netlist, clock_ns)
+    rtl = Rtl("dut", tuple(map(Path, write(design, tmp_path))), design.inputs, design.outputs, design.latency_cycles)
+    inputs = random_inputs(netlist, 500, seed)
+    result = simulate(rtl, inputs, design.evaluate(inputs), tmp_path / "work")
+    assert (result.status, result.reason) == ("passed", "")

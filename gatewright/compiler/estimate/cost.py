@@ -4,7 +4,8 @@ Model, for a part with LUTs of L inputs (all counts are of logic that stays afte
 
 - an addition costs one LUT per bit of its carry chain, but for a highest bit that is the chain's carry alone. The chain starts where
   two operands overlap: lower bits, where only one un-negated operand (and no constant) is live, are wires, and so is a constant that
-  lies below the only operand's lowest bit; a constant rides along for free. k operands are k - 1 additions in a balanced tree. Sums of
+  lies below the only operand's lowest bit; a constant rides along for free. k operands are k - 1 additions in a balanced tree, or one
+  chain where that adds three bits per column and they are a heap of no more (backends/add3.py). Sums of
   few bits take LUTs alone where a LUT has two outputs (backends/small_sums.py).
 - a comparison with a constant is a tree of LUTs over the bits that matter (a sign test costs nothing), one of two
   values an addition; `eq` is a tree of LUTs.
