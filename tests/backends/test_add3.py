@@ -160,18 +160,18 @@ def check_plan(netlist: Netlist, seed: int) -> int:
     values = evaluate_rows(netlist, inputs, np.arange(len(netlist)))[rng.integers(5)].tolist()
     for k, row in enumerate(plan.rows.tolist()):
         start, width = int(plan.start[k]), int(netlist.widths[row])
-        words, below = chain_of(netlist, plan, k, values)
+        words, below, used = chain_of(netlist, plan, k, values)
         chain = sum(words) + int(plan.units[k])
         if plan.carry_out[k]:
-            assert sorted(x >> width - 2 - start for x in words)[:2 if width - 2 > start else 1] == [0, 0][:2 if width - 2 > start else 1]
-            assert max(words) < 1 << width - 1 - start
+            assert sum(taken >> width - 2 - start & 1 for taken in used) <= 1
+            assert not any(taken >> width - 1 - start for taken in used)
         assert 0 <= plan.units[k] <= FREE_UNITS - (plan.extra[k] != NONE)
         assert ((chain << start) + below - values[row]) % (1 << width) == 0
     return len(plan.rows)
 
 
-def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[list[int], int]:
-    """The three words of a chain and the extra bit, and the bits below it, of these values of all rows."""
+def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[list[int], int, list[int]]:
+    """The three words of a chain and the extra bit, and the bits below it, of these values of all rows; which bits of the words are used."""
     start, width = int(plan.start[k]), int(netlist.widths[plan.rows[k]])
     flips, places = operand_flips(netlist).tolist(), range(plan.first[k], plan.first[k + 1])
     words, below, extra = [0] * WORDS, 0, 0
@@ -194,10 +194,12 @@ def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[l
         taken[word] |= mask >> start
         words[word] |= value >> start
     for n, constant in enumerate(plan.constant[k].tolist()):
+        constant &= (1 << width - start) - 1
         assert not taken[n] & constant
-        words[n] += constant & (1 << width - start) - 1
+        taken[n] |= constant
+        words[n] += constant
     assert not taken[WORDS] & int(plan.below[k])
-    return [*words, extra], below | int(plan.below[k])
+    return [*words, extra], below | int(plan.below[k]), taken[:WORDS]
 
 
 # -- the cells -----------------------------------------------------------------------------------------------------------
