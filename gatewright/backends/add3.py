@@ -184,7 +184,7 @@ def _pack(first: Any, shift: Any, end: Any, flip: Any, width: Any, constant: Any
                 if shift[p] <= s < end[p] and rank < best:
                     best, extra[k] = rank, p
             lut[k] += best >> 1
-        units[k] = min(left, FREE_UNITS - (extra[k] >= 0))
+        units[k] = min(left, FREE_UNITS)
         ones[s] = left - units[k]
         height[s] -= extra[k] >= 0
         # operands are intervals in order of their lowest column, so that any free word will do

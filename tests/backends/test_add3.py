@@ -171,7 +171,7 @@ def check_plan(netlist: Netlist, seed: int) -> int:
 
 
 def chain_of(netlist: Netlist, plan: Add3, k: int, values: list[int]) -> tuple[list[int], int, list[int]]:
-    """The three words of a chain and the extra bit, and the bits below it, of these values of all rows; which bits of the words are used."""
+    """The three words of a chain and the extra bit, and the bits below it, of these values of all rows; the words' bits in use."""
     start, width = int(plan.start[k]), int(netlist.widths[plan.rows[k]])
     flips, places = operand_flips(netlist).tolist(), range(plan.first[k], plan.first[k + 1])
     words, below, extra = [0] * WORDS, 0, 0
