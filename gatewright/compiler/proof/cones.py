@@ -66,7 +66,8 @@ def _cone(net: Columns, forms: Forms, roots: Any, ref_atoms: Any, ref_coefs: Any
     for atoms in ref_atoms:
         if len(atoms) > 1:
             for at in atoms:
-                stamp[at] = -mark
+                if _leaf(forms, at, ref_atoms, ref_coefs)[0] < 0:  # a slice names one of its own cuts
+                    stamp[at] = -mark
     for r in roots:
         if stamp[r] != mark:
             stack[depth], stamp[r] = r, mark

@@ -3,6 +3,9 @@
 These rows are the *atoms*; two rows with equal forms have equal values whatever the atoms carry. Forms are sparse: the atoms
 of row r are `atom[first[r]:first[r+1]]`, ascending, with coefficients that are not zero.
 
+A row that is cut into slices is their sum again: with x >> k, rounded down, as an atom for every cut k, the slice x[a:b] is
+(x >> a) - 2**(b - a) * (x >> b), the topmost one x >> a, and x >> 0 the form of x. What is cut and added up has the form of x.
+
 Everything is exact in int64: `weight` bounds the sum of the absolute coefficients and the constant, of the form and of all that
 it is made of on the way, in floating point with room for its rounding; a form beyond `LIMIT` counts as unknown.
 """
@@ -19,7 +22,7 @@ from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Netlist, Op
 
 LIMIT = float(1 << 61)
-_INPUT, _SUM = int(Op.INPUT), int(Op.SUM)
+_INPUT, _SUM, _BITS = int(Op.INPUT), int(Op.SUM), int(Op.BITS)
 
 EQUAL, DIFFERENT, UNKNOWN, ABSENT = range(4)
 """What a comparison finds: proven; refuted; not covered; an element that is nowhere, because nothing depends on it."""
@@ -41,12 +44,26 @@ class Columns(NamedTuple):
     table_first: Ints
 
 
+class Cuts(NamedTuple):
+    """The rows that are linear in cuts of their operand x: base - 2**aux * (its cut `top` + `over`), where base is its cut `low`, or
+    x itself (-1), and `top` may be none (-1). A cut x >> k is named by the row of one slice that begins there."""
+
+    linear: Any
+    low: Ints
+    top: Ints
+    over: Ints
+
+
 class Forms(NamedTuple):
+    """`lo`..`hi` are the bounds of the atoms: the row's, or for a cut what its operand's give."""
+
     first: Ints
     atom: Ints
     coef: Ints
     const: Ints
     weight: Any
+    lo: Ints
+    hi: Ints
 
 
 class Elements(NamedTuple):
@@ -74,9 +91,48 @@ def elements(places: Places, lo: Ints, hi: Ints) -> Elements:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _cuts(net: Columns, lo: Ints, hi: Ints) -> Cuts:
+    """The slices from which slices of the same row lead without a gap to its top; puts the bounds of cuts into lo..hi.
+
+    Other slices stay atoms, which are shorter: nothing could cancel their ends. A slice x[a:b] is (x >> a) - 2**(b - a) * over with
+    over = x >> b, or rounded to nearest where it is signed, which is a constant at the top.
+    """
+    n = len(net.op)
+    cuts = Cuts(np.zeros(n, np.bool_), np.full(n, -1), np.full(n, -1), np.zeros(n, np.int64))
+    rows = np.flatnonzero(net.op == _BITS)
+    begin, reaches = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
+    for i in range(len(rows)):
+        r, f = rows[i], net.first[rows[i]]
+        x, begin[i] = net.arg[f], net.imm[r] - net.shift[f]
+        end = min(begin[i] + net.aux[r], 63)
+        if begin[i] >= 0:
+            half = np.int64(1) << (end - 1) if net.lo[r] < 0 else np.int64(0)
+            cuts.over[r] = (net.lo[x] + half) >> end
+            reaches[i] = cuts.over[r] == (net.hi[x] + half) >> end
+    named = {np.int64(-1): np.int64(-1)}  # x * 64 + k: its name
+    for i in np.argsort(-2 * begin - reaches):  # from the top down
+        r, x = rows[i], net.arg[net.first[rows[i]]]
+        if begin[i] < 0:
+            continue
+        if not reaches[i]:
+            end = x * 64 + min(begin[i] + net.aux[r], 63)
+            if net.lo[r] < 0 or end not in named:
+                continue
+            cuts.top[r], cuts.over[r] = named[end], 0
+        cuts.linear[r] = True
+        if begin[i] > 0:
+            cuts.low[r] = named.setdefault(x * 64 + begin[i], r)
+            if cuts.low[r] == r:
+                lo[r], hi[r] = net.lo[x] >> begin[i], net.hi[x] >> begin[i]
+    return cuts
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def linear_forms(net: Columns) -> Forms:
     """The forms of all rows. A row that can have one value only is that constant."""
     n = len(net.op)
+    lo, hi = net.lo.copy(), net.hi.copy()
+    cuts = _cuts(net, lo, hi)
     first, const, weight = np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.float64)
     own = np.zeros(n, np.float64)  # of the form itself; constants that cancel are not in it
     atom, coef = np.zeros(4 * n + 16, np.int64), np.zeros(4 * n + 16, np.int64)
@@ -85,6 +141,23 @@ def linear_forms(net: Columns) -> Forms:
         first[r] = size
         if net.lo[r] == net.hi[r]:
             const[r], weight[r] = net.lo[r], abs(np.float64(net.lo[r]))
+        elif cuts.linear[r]:
+            x, scale = net.arg[net.first[r]], np.int64(1) << net.aux[r]
+            end = size
+            if size + first[x + 1] - first[x] + 2 > len(atom):
+                atom, coef = _room(atom, coef, size + first[x + 1] - first[x] + 2)
+            if cuts.low[r] >= 0:
+                end, weight[r] = _insert(atom, coef, size, end, cuts.low[r], 1), 1.0
+            else:
+                for k in range(first[x], first[x + 1]):
+                    atom[end], coef[end] = atom[k], coef[k]
+                    end += 1
+                const[r], weight[r] = const[x], weight[x]
+            over = abs(np.float64(cuts.over[r]))
+            if cuts.top[r] >= 0:
+                end, over = _insert(atom, coef, size, end, cuts.top[r], -scale), np.float64(1)
+            const[r] -= scale * cuts.over[r]
+            size, weight[r] = end, weight[r] + np.float64(scale) * over
         elif net.op[r] != _SUM:
             if size + 1 > len(atom):
                 atom, coef = _room(atom, coef, size + 1)
@@ -109,7 +182,18 @@ def linear_forms(net: Columns) -> Forms:
         own[r] = abs(np.float64(const[r]))
         for k in range(first[r], size):
             own[r] += abs(np.float64(coef[k]))
-    return Forms(first, atom[:size], coef[:size], const, weight)
+    return Forms(first, atom[:size], coef[:size], const, weight, lo, hi)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _insert(atom: Any, coef: Any, begin: int, end: int, at: int, c: int) -> int:
+    """Puts c times an atom that is not there into the form at `begin:end`; returns its new end."""
+    k = end
+    while k > begin and atom[k - 1] > at:
+        atom[k], coef[k] = atom[k - 1], coef[k - 1]
+        k -= 1
+    atom[k], coef[k] = at, c
+    return end + 1
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -190,7 +274,7 @@ def element_forms(forms: Forms, el: Elements, which: Ints) -> Forms:
                 size += 1
         clear(acc, touched, met)
         first[i + 1] = size
-    return Forms(first, atom[:size], coef[:size], const, weight)
+    return Forms(first, atom[:size], coef[:size], const, weight, forms.lo, forms.hi)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -206,15 +290,15 @@ def clear(acc: Any, touched: Any, count: int) -> bool:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def interval(forms: Forms, net: Columns, row: int) -> Any:
+def interval(forms: Forms, row: int) -> Any:
     """The range of a row's form for all values of its atoms within their bounds; (1, 0) where it may be too wide."""
     lo = hi = forms.const[row]
     size = forms.weight[row]
     for k in range(forms.first[row], forms.first[row + 1]):
         c, at = forms.coef[k], forms.atom[k]
-        size += abs(np.float64(c)) * max(abs(np.float64(net.lo[at])), abs(np.float64(net.hi[at])))
-        lo += c * (net.lo[at] if c > 0 else net.hi[at])
-        hi += c * (net.hi[at] if c > 0 else net.lo[at])
+        size += abs(np.float64(c)) * max(abs(np.float64(forms.lo[at])), abs(np.float64(forms.hi[at])))
+        lo += c * (forms.lo[at] if c > 0 else forms.hi[at])
+        hi += c * (forms.hi[at] if c > 0 else forms.lo[at])
     return (np.int64(1), np.int64(0)) if size > LIMIT else (lo, hi)
 
 
@@ -233,7 +317,7 @@ def element_interval(forms: Forms, net: Columns, el: Elements, e: int) -> Any:
     """The same for an element that is a sum: what other rows tell of it, not its own bounds, which are to be proven."""
     at = el.first[e]
     if el.first[e + 1] == at + 1 and el.coef[at] == 1 and el.const[e] == 0 and net.op[el.row[at]] == _SUM:
-        return interval(forms, net, el.row[at])
+        return interval(forms, el.row[at])
     return np.int64(1), np.int64(0)
 
 
@@ -316,7 +400,7 @@ def fit_bounds(net: Columns, forms: Forms, of: Forms, lo: Ints, hi: Ints, fine: 
         for k in taken:
             at = forms.atom[k]
             e, c = owner[at], acc[at]
-            low, high = net.lo[at], net.hi[at]
+            low, high = forms.lo[at], forms.hi[at]
             if c != 0 and e >= 0:
                 c = _multiple(of, e, acc)
             if c != 0 and e >= 0:
