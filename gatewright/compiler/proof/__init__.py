@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.proof import spec
-from gatewright.compiler.proof.blocks import ROW, WORK, compare_programs
+from gatewright.compiler.proof.blocks import ROW, WORK, Programs, compare_programs
 from gatewright.compiler.proof.choices import compare_choices, compare_extremes
 from gatewright.compiler.proof.cones import CHOICE, FUNCTION, ITSELF, LARGER, OPERANDS, PRODUCT, SMALLER, cones
 from gatewright.compiler.proof.digits import element, proven
@@ -44,6 +44,7 @@ from gatewright.compiler.proof.forms import (
     written,
 )
 from gatewright.compiler.proof.places import Places
+from gatewright.compiler.proof.ranks import compare_ranks
 from gatewright.errors import InternalError
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Graph, Op
@@ -61,6 +62,7 @@ from gatewright.ir.ops import (
     SquareRoot,
     Table,
     Thresholds,
+    TopK,
 )
 from gatewright.ir.ops.window import last
 
@@ -137,6 +139,8 @@ class _Prover:
                 self.extreme(op)
             elif isinstance(op, Divide | SquareRoot):
                 self.digits(op)
+            elif isinstance(op, TopK):
+                self.ranks(op)
             else:
                 self.note(op, int((~self.el.gone[self.own(op)]).sum()))
             self.ranges(op)
@@ -234,6 +238,12 @@ class _Prover:
                 self.seen[row[known[key] & (row >= 0)]] = True
         self.settle(op, found, "function")
 
+    def ranks(self, op: TopK) -> None:
+        read, out = spec.columns(op, self.graph.by_name[op.inputs[0]].type.shape)
+        columns = self.numbers(op)[read]
+        self.settle(op, compare_ranks(self.net, self.forms, self.el, op, columns, self.own(op)[out], self.seen), "choice")
+        self.depends(op, np.repeat(out, columns.shape[1]), np.repeat(columns, out.shape[1], axis=0).reshape(-1))
+
     def extremes(self, op: ExtremePool | ReduceExtreme | Extremum, first: Ints, element: Ints) -> Ints:
         of = element_forms(self.forms, self.el, element)
         return np.asarray(compare_extremes(self.net, self.forms, self.el, of, self.places.start[op.name], first, element,
@@ -257,9 +267,13 @@ class _Prover:
             proven = (answer == EQUAL) & whole
             found[k] = np.where(self.el.gone[own], ABSENT, np.where(proven, EQUAL, UNKNOWN))
             self.el.lo[own[proven]], self.el.hi[own[proven]] = lo[proven], hi[proven]
-            row = programs.lines[:programs.first[-1], ROW][np.repeat(proven, np.diff(programs.first))]
-            self.seen[row[row >= 0]] = True
+            self.evaluated(programs, proven)
         return found
+
+    def evaluated(self, programs: Programs, proven: Bools) -> None:
+        """No row of these programs has left its bounds."""
+        row = programs.lines[:programs.first[-1], ROW][np.repeat(proven, np.diff(programs.first))]
+        self.seen[row[row >= 0]] = True
 
     # -- ports and bounds ------------------------------------------------------------------------------------------------
 
@@ -303,17 +317,23 @@ class _Prover:
                                 np.zeros((len(todo), 0, 4), np.int64))
         answer, *_ = compare_programs(programs, self.net.table, self.el.lo[own[todo]], self.el.hi[own[todo]], self.left)
         done[todo] = (answer == EQUAL) & whole
+        self.evaluated(programs, done[todo])
         return done
 
     def bounds(self) -> None:
         """Every row's value lies within its declared bounds: because its operands' do, because its form does, because it was
-        evaluated, or because it is an element of which the range is proven."""
+        evaluated, or because it is an element of which the range is proven.
+
+        Where a row is declared to have one value, forms take it for that, so all of this but the first would rest on what it is to
+        show.
+        """
         fine = self.seen | self.fine
         single, row = self.single(np.arange(len(self.el.const)))
         fine[row[(self.el.lo[single] >= self.netlist.lo[row]) & (self.el.hi[single] <= self.netlist.hi[row])]] = True
         merged = np.flatnonzero(np.diff(self.el.first) > 1)
         of = element_forms(self.forms, self.el, merged)
         fit_bounds(self.net, self.forms, of, self.el.lo[merged], self.el.hi[merged], fine)
+        fine &= self.fine | (self.netlist.lo < self.netlist.hi)
         for r in np.flatnonzero(~fine).tolist():
             self.uncovered.append((self.netlist.origins[self.netlist.origin[r]], f"bounds of row %{r}", 1))
 

@@ -17,7 +17,7 @@ from gatewright.compiler.proof.digits import Quotient, Root
 from gatewright.ir.fixed import Ints
 from gatewright.ir.graph import Op
 from gatewright.ir.netlist import Op as Row
-from gatewright.ir.ops import Combine, Conv, Dense, Divide, ReduceSum, Requant, SquareRoot, SumPool, Table, Thresholds
+from gatewright.ir.ops import Combine, Conv, Dense, Divide, ReduceSum, Requant, SquareRoot, SumPool, Table, Thresholds, TopK
 from gatewright.ir.ops.function import SATURATE
 from gatewright.ir.ops.window import last
 
@@ -111,6 +111,13 @@ def move(op: Op, shapes: Shapes) -> Terms:
                    for far in (0, starts[-1]))
     out = np.flatnonzero(here != there)
     return Terms(out, here[out], np.ones_like(out), np.where(here == there, here, 0))
+
+
+def columns(op: TopK, shape: tuple[int, ...]) -> tuple[Ints, Ints]:
+    """What is ranked, elements of the operand in the order of their places, [columns, elements], and the results, best first,
+    [columns, ranks]."""
+    x, y = (np.moveaxis(numbered(s), op.axis, -1) for s in (shape, op.type.shape))
+    return x.reshape(-1, x.shape[-1]), y.reshape(-1, op.count)
 
 
 def _joined(parts: list[tuple[Ints, Ints, Ints]]) -> tuple[Ints, Ints, Ints]:
