@@ -6,7 +6,8 @@ elements, which are proven already:
 - linear operations by their exact integer coefficients (`forms`): the element's rows and the Graph's weights and constants are the
   same linear form of rows that are no sums;
 - functions (requant, thresholds, table) as functions of one integer, on all of its values, by breakpoints (`cones`, `blocks`);
-- products, choices and extremes row by row (`choices`), or on all values where their operands are narrow.
+- products, choices and extremes row by row (`choices`), or on all values where their operands are narrow;
+- quotients and square roots digit by digit (`digits`), the best of several elements as sets of elements (`ranks`).
 
 Last, the ports are what the Graph says, and every row's value fits its declared bounds, from which the hardware's widths come.
 Nothing is taken on trust but the meaning of Graph and Netlist operations in `ir`: `Places`, say, is a claim that is checked.

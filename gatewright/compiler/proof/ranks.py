@@ -52,7 +52,8 @@ def places(s: Set) -> list[int]:
 # -- rows ----------------------------------------------------------------------------------------------------------------
 
 
-NONE, LARGER, SMALLER = range(3)
+LARGER, SMALLER = 1, 2
+"""Of two rows; 0 is neither."""
 
 
 class Choices(NamedTuple):
@@ -100,10 +101,10 @@ def _equal(forms: Forms, x: int, y: int) -> bool:
     a, b, count = forms.first[x], forms.first[y], forms.first[x + 1] - forms.first[x]
     if count != forms.first[y + 1] - b or forms.const[x] != forms.const[y] or max(forms.weight[x], forms.weight[y]) > LIMIT:
         return False
+    same = True
     for k in range(count):
-        if forms.atom[a + k] != forms.atom[b + k] or forms.coef[a + k] != forms.coef[b + k]:
-            return False
-    return True
+        same &= forms.atom[a + k] == forms.atom[b + k] and forms.coef[a + k] == forms.coef[b + k]
+    return same
 
 
 def back(roots: Iterable[int], reads: Callable[[int], Iterable[int]]) -> list[int]:
@@ -515,8 +516,10 @@ class Slice(NamedTuple):
 
 def slice_of(column: Column, op: TopK, rank: int, form: Form, limits: tuple[int, int]) -> Slice | None:
     """An element of which the code or place is in `limits`."""
-    net, row = column.net, form.atoms[0] if len(form.atoms) == 1 else 0
-    if len(form.atoms) != 1 or net.op[row] != _BITS or net.shift[net.first[row]]:
+    if len(form.atoms) != 1:
+        return None
+    net, row = column.net, form.atoms[0]
+    if net.op[row] != _BITS or net.shift[net.first[row]]:
         return None
     low, width, signed, factor = int(net.imm[row]), int(net.aux[row]), bool(net.lo[row] < 0), form.coefs[0]
     added: tuple[int, ...] | None = None
