@@ -64,7 +64,7 @@ def ours(name: str, file: Path, input_type: str | None) -> Row:
     got = built.codes({k: v[:4096] for k, v in given.codes.items()})
     wrong = sum(int((values[o.value] != got[o.name]).sum()) for o in model.project.graph.outputs)
     codes = {k: v.astype(built.types[0]) for k, v in given.codes.items()}
-    row = {"model": name, "rows": len(design.kernels[0].netlist), "build_cpu_s": seconds, "mismatches": wrong,
+    row = {"model": name, "rows": len(model.project.software.kernels[0].netlist), "build_cpu_s": seconds, "mismatches": wrong,
            "codes_per_s": rate(lambda: built.run(codes, 1), SAMPLES)}
     if "float64" in built.types:
         real = {p.name: np.ldexp(given.codes[p.name].astype(float), -p.type.frac) for p in design.inputs}

@@ -54,7 +54,7 @@ def emit(design: Design, graph: Graph, header: Mapping[str, Any]) -> dict[str, s
                for i, (net, lanes) in enumerate(zip(kernel.netlist.outputs, text.output_lanes, strict=True))]
     parts = list(_parts(text.chunks))
     values = {"name": design.name, "header": header, "inputs": inputs, "outputs": outputs, "slots": text.slots,
-              "chunks": len(text.chunks), "parts": len(parts), "latency_cycles": design.latency_cycles,
+              "chunks": len(text.chunks), "parts": len(parts),
               "narrow": max(p["lanes"] for p in inputs + outputs), "reals": None not in casts.values()}
     environment = templates(FOLDER)
     files = {name: (TEMPLATES / FOLDER / name).read_text(encoding="utf-8") for name in _ONCE}

@@ -14,7 +14,7 @@ Target = Callable[[Design, Graph, Mapping[str, Any]], Mapping[str, str | bytes]]
 """`emit(design, graph, header) -> {path: text, or bytes}`, paths inside `design/`: no disk, no environment, the same bytes for the
 same arguments. `graph` is the optimised Graph that the design was made from; `header` has `model`, `gatewright` (version), `sha256`
 and `part` as text, `clock_ns`, `input_casts` (the types that users gave inputs, as text, by name), `kernel` for
-the HLS targets, and `reuse` and `layer_reuse` for them and FINN (`Options` says what they are)."""
+the HLS targets, `latency_cycles`, and `reuse` and `layer_reuse` for them and FINN (`Options` says what they are)."""
 
 TARGETS: Mapping[str, Target] = {
     "verilog": lambda design, graph, header: verilog.emit(design, header),
@@ -24,4 +24,6 @@ TARGETS: Mapping[str, Target] = {
     "hls4ml": hls4ml.emit,
     "finn": finn.emit,
 }
+SOFTWARE = frozenset({"emulator", "hls", "hls-ac"})
+"""Targets of which the design is that of `software_design`: what a C++ compiler adds best, not what a carry chain does."""
 DEFAULT_TARGETS = ("verilog",)

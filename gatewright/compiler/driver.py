@@ -43,7 +43,7 @@ from gatewright.ir import design as designs
 from gatewright.ir import graph as graphs
 from gatewright.ir import netlist as netlists
 from gatewright.ir.correspondence import Correspondence, Rows
-from gatewright.ir.design import Design, Port
+from gatewright.ir.design import Design, Kernel, Port
 from gatewright.ir.exact import Surd
 from gatewright.ir.fixed import Cast, Ints
 from gatewright.ir.graph import Codes, Graph, Meaning
@@ -105,16 +105,7 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
 
     imported, graph, correspondence, checker = exact_graph(path, options, say)
     check_size(graph)
-    netlist, rows = lower(graph, 3 if part.adds_three else 2, options.effort)
-    correspondence, places = correspondence.lowered(rows), Places.lowered(graph, rows)
-    netlists.verify(netlist)
-    say("lower", netlist)
-    for name, netlist_pass in (*NETLIST_PASSES, *((name, step) for name, step, applies in PART_PASSES if applies(part))):
-        before = netlist
-        netlist, moved = netlist_pass(before)
-        correspondence, places = correspondence.moved(moved), places.moved(before, moved)
-        netlists.verify(netlist)
-        say(name, netlist)
+    netlist, places, correspondence = _netlist(graph, part, options.effort, correspondence, say)
     proof = checker.proof(graph, netlist, places)
     checker.netlist("netlist passes", netlist, correspondence)
     dsp_notes: tuple[str, ...] = ()
@@ -128,6 +119,36 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
     designs.verify(design)
     return Compilation(options, part, imported, graph, design, correspondence, (*options.notes, *imported.notes, *dsp_notes, *notes), proof,
                        fingerprint(imported.model.sha256, options))
+
+
+def _netlist(graph: Graph, part: Part, effort: int, correspondence: Correspondence, say: Callable[[str, Netlist], None],
+             signed: bool = False) -> tuple[Netlist, Places, Correspondence]:
+    """The kernel after all passes, every step checked, and where the Graph's elements are in it."""
+    netlist, rows = lower(graph, 3 if part.adds_three else 2, effort, signed)
+    correspondence, places = correspondence.lowered(rows), Places.lowered(graph, rows)
+    netlists.verify(netlist)
+    say("lower", netlist)
+    for name, netlist_pass in (*NETLIST_PASSES, *((name, step) for name, step, applies in PART_PASSES if applies(part))):
+        before = netlist
+        netlist, moved = netlist_pass(before)
+        correspondence, places = correspondence.moved(moved), places.moved(before, moved)
+        netlists.verify(netlist)
+        say(name, netlist)
+    return netlist, places, correspondence
+
+
+def software_design(design: Design, graph: Graph, options: Options) -> Design:
+    """The same function, for processors and C++ compilers: sums of signed numbers, no slices, and one stage. Raises InternalError where the
+    proof, or one of the check vectors, finds it different from the Graph."""
+    netlist, places, _ = _netlist(graph, load_part(options.part), options.effort, Correspondence({}, {}, {}), lambda step, ir: None,
+                                  signed=True)
+    prove(graph, netlist, places)
+    vectors = check_vectors(graph)
+    expected, got = graph.evaluate(vectors), evaluate(netlist, {k: v.reshape(len(v), -1) for k, v in vectors.items()})
+    for o in graph.outputs:
+        if not np.array_equal(got[o.name], expected[o.value].reshape(got[o.name].shape)):
+            raise InternalError(f"output '{o.name}' of the software's adder graph differs from the Graph")
+    return Design.single(design.name, Kernel(netlist, np.zeros(len(netlist), np.int32)), design.inputs, design.outputs)
 
 
 def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], None] = lambda step, graph: None

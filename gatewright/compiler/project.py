@@ -22,8 +22,8 @@ import numpy as np
 from gatewright import __version__
 from gatewright.backends import emulator, finn, hls, hls4ml, verilog
 from gatewright.backends.part import Part, load_part
-from gatewright.backends.targets import TARGETS
-from gatewright.compiler.driver import Compilation
+from gatewright.backends.targets import SOFTWARE, TARGETS
+from gatewright.compiler.driver import Compilation, software_design
 from gatewright.compiler.frontend.onnx_file import Model, load
 from gatewright.compiler.frontend.values import Quantised
 from gatewright.compiler.options import Options
@@ -48,10 +48,11 @@ TESTBENCH_VECTORS = 64
 def design_files(c: Compilation) -> dict[str, bytes]:
     """All files of `design/`, by path: the same bytes for the same model, options and compiler."""
     casts = {k: str(v) for k, v in c.imported.input_casts.items()}
-    header = _header(c.imported.model.path.name, c.sha256, c.options, casts)
+    header = _header(c.imported.model.path.name, c.sha256, c.options, casts, c.design)
     texts: dict[str, str | bytes] = {}
+    software = software_design(c.design, c.graph, c.options) if SOFTWARE & set(c.options.backend) else c.design
     for name in c.options.backend:
-        texts |= TARGETS[name](c.design, c.graph, header)
+        texts |= TARGETS[name](software if name in SOFTWARE else c.design, c.graph, header)
     sources: tuple[str, ...] = ()
     if "verilog" in c.options.backend:
         sources = verilog.sources(c.design.name, texts)
@@ -73,11 +74,11 @@ def design_files(c: Compilation) -> dict[str, bytes]:
     return files | {f"model/{name}": data for name, data in c.imported.model.files.items()}
 
 
-def _header(model: str, sha256: str, options: Options, input_casts: Mapping[str, str]) -> dict[str, Any]:
+def _header(model: str, sha256: str, options: Options, input_casts: Mapping[str, str], design: Design) -> dict[str, Any]:
     """What every target is told (`backends/targets.py`)."""
     return {"gatewright": __version__, "model": model, "sha256": sha256, "part": load_part(options.part).name,
             "clock_ns": options.clock_ns, "input_casts": input_casts, "kernel": options.kernel, "reuse": options.reuse,
-            "layer_reuse": options.layer_reuse}
+            "layer_reuse": options.layer_reuse, "latency_cycles": design.latency_cycles}
 
 
 def _vectors(c: Compilation) -> dict[str, Ints]:
@@ -243,6 +244,11 @@ class Project:
         return designs.from_files({name: self._read(name) for name in files})
 
     @stored
+    def software(self) -> Design:
+        """The design as the targets in SOFTWARE have it."""
+        return software_design(self.design, self.graph, self.options)
+
+    @stored
     def correspondence(self) -> Correspondence:
         values, arrays = json.loads(self._read("correspondence.json")), npz_arrays(self._read("correspondence.npz"))
         rows = {str(name): arrays[str(i)] for i, name in enumerate(arrays["names"])}
@@ -294,7 +300,7 @@ class Project:
 
     def _header(self) -> dict[str, Any]:
         m = self.manifest
-        return _header(m["model"]["file"], m["sha256"], self.options, m["input_casts"])
+        return _header(m["model"]["file"], m["sha256"], self.options, m["input_casts"], self.design)
 
     @stored
     def emulator(self) -> dict[str, str]:
@@ -302,12 +308,12 @@ class Project:
         if "emulator" in self.options.backend:
             paths = sorted((self.design_folder / emulator.FOLDER).iterdir())
             return {f"{emulator.FOLDER}/{p.name}": p.read_text(encoding="utf-8") for p in paths}
-        return emulator.emit(self.design, self.graph, self._header())
+        return emulator.emit(self.software, self.graph, self._header())
 
     def hls(self, target: str) -> csim.Sources:
         """The C++ of an HLS target in the folder. Raises ToolMissing where it was not asked for."""
         self.require(target)
-        return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.design, self.graph, self._header())
+        return csim.Sources(hls.DIALECTS[target], self.design_folder / target, self.software, self.graph, self._header())
 
     @property
     def hls4ml(self) -> Path:

@@ -448,7 +448,7 @@ def _first_wrong_layer(project: Project, sources: csim.Sources, codes: Mapping[s
         found = csim.probe(sources, flat, Path(work))
     tensors = project.graph.evaluate(codes, [a.tensor for a, *_ in found if a.tensor])
     rows = np.array([r for a, *_ in found for r in a.rows], np.int32)
-    values = dict(zip(rows.tolist(), evaluate_rows(project.design.kernels[0].netlist, flat, rows)[0].tolist(), strict=True))
+    values = dict(zip(rows.tolist(), evaluate_rows(sources.design.kernels[0].netlist, flat, rows)[0].tolist(), strict=True))
     for array, node, got in found:
         want = tensors[array.tensor].reshape(-1).tolist() if array.tensor else [values[r] for r in array.rows]
         if got.tolist() != want:

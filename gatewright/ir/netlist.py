@@ -155,12 +155,12 @@ class NetlistBuilder:
     UserError, naming the current origin, where a value would be wider than MAX_WIDTH bits.
     """
 
-    def __init__(self, name: str, arity: int = 2, effort: int = 0) -> None:
+    def __init__(self, name: str, arity: int = 2, effort: int = 0, signed: bool = False) -> None:
         """`arity`: how many operands, 2 or 3, one sum is to have: what the target adds in one carry chain.
 
-        `effort`: how long to search for smaller logic, 0..3.
+        `effort`: how long to search for smaller logic, 0..3; `signed`: sums stay signed numbers, as software adds them.
         """
-        self.name, self.arity, self.effort = name, arity, effort
+        self.name, self.arity, self.effort, self.signed = name, arity, effort, signed
         self._columns = {
             "op": _Column(np.uint8), "imm": _Column(np.int64), "aux": _Column(np.int64), "lo": _Column(np.int64),
             "hi": _Column(np.int64), "origin": _Column(np.int32), "count": _Column(np.int64),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,14 @@ Masks = NDArray[np.uint64]
 def constant(netlist: Netlist) -> Bools:
     """Rows with one possible value: they cost nothing and need no register."""
     return np.equal(netlist.lo, netlist.hi)
+
+
+def slices(netlist: Netlist) -> Bools:
+    """Rows that are bits of another row, and no port's: wires, wherever their readers are."""
+    sliced: Bools = (netlist.op == Op.BITS) & ~constant(netlist)
+    for port in netlist.outputs:
+        sliced[port.rows] = False
+    return sliced
 
 
 def ones(width: Ints) -> Masks:
@@ -71,3 +81,18 @@ def used_bits(netlist: Netlist, among: Bools | None = None) -> Masks:
     for port in netlist.outputs:
         used[port.rows] = ones(netlist.widths[port.rows])
     return np.where(constant(netlist), np.uint64(0), used)
+
+
+def held_bits(netlist: Netlist, stage: Rows, segments: int) -> Iterator[Ints]:
+    """For every stage, how many bits of every row are read in later ones, int64[rows]: those in registers behind it."""
+    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+    late = np.flatnonzero(stage[owner] > stage[netlist.arg])
+    arg, until, read = netlist.arg[late], stage[owner[late]], operand_bits(netlist)[late]
+    outputs = np.zeros(len(netlist), np.uint64)
+    for port in netlist.outputs:
+        outputs[port.rows] = ones(netlist.widths[port.rows])
+    outputs[constant(netlist)] = 0
+    for k in range(segments):
+        mask, later = outputs.copy(), until > k
+        np.bitwise_or.at(mask, arg[later], read[later])
+        yield np.where(stage <= k, np.bitwise_count(mask), 0).astype(np.int64)

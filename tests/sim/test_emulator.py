@@ -40,7 +40,7 @@ def files_of(design: Design, casts: dict[str, str] | None = None) -> dict[str, s
     outputs = [SimpleNamespace(name=p.name, meaning=Meaning(np.array(Fraction(2) ** -p.type.frac, object), np.array(0, object)))
                for p in design.outputs]
     graph: Any = SimpleNamespace(input_ops=inputs, outputs=outputs)
-    return emit(design, graph, HEADER | {"input_casts": casts or {}})
+    return emit(design, graph, HEADER | {"input_casts": casts or {}, "latency_cycles": design.latency_cycles})
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 Simulated annealing (Kirkpatrick, Gelatt and Vecchi, 1983) with two moves. One dissolves a shared node in all sums that read it. The
 other takes digits that two sums have in common into a new node, or, where these are all of a node, reads that node. The greedy
-searches value digits; here the additions count that a sum really takes, of which a tree of three-operand additions needs one more
-for every second digit only.
+searches value digits; here the LUTs count that a sum takes: of its compressor tree, about, or of its tree of additions, of which there is
+one more for every second digit only where these have three operands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numba
 import numpy as np
 
 from gatewright.compiler.arithmetic.depth import levels, places
-from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, tree_luts
+from gatewright.compiler.arithmetic.heap import rough_luts
+from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, bits, tree_luts
 
 NONE = -1
 RECENT = 64
@@ -29,18 +30,19 @@ _State = namedtuple("_State", (
     "reader", "readers", "low", "high", "level", "mark", "load",  # of nodes; the shared ones are behind the operands
     "free", "vacant", "recent", "number", "random", "terms", "lists"))
 """The digits of a sum are a doubly linked list, and so are those of a node. `number`: how many there are of the following."""
-_FREE, _VACANT, _SUMS, _RECENT, _OPERANDS, _OUTPUTS, _ARITY, _WORK = range(8)
+_FREE, _VACANT, _SUMS, _RECENT, _OPERANDS, _OUTPUTS, _ARITY, _WORK, _HEAPS = range(9)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, work: int,
-           heat: float, seed: int) -> Any:
+def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, heaps: bool,
+           work: int, heat: float, seed: int) -> Any:
     """A cheaper sharing. The first arguments, and the result, are the state of `sharing.share`.
 
-    No digit may be twice in a sum. `low`: the least value of every operand's bits, read as an unsigned number; `work`: how long to go
-    on, a measure of steps; `heat`: LUTs that a move may cost in the beginning.
+    No digit may be twice in a sum. `low`: the least value of every operand's bits, read as an unsigned number; `heaps`: whether sums of
+    more than one addition are compressor trees; `work`: how long to go on, a measure of steps; `heat`: LUTs that a move may cost in the
+    beginning.
     """
-    s = _state(out, node, shift, sign, reach, load, budget, low, arity, seed)
+    s = _state(out, node, shift, sign, reach, load, budget, low, arity, heaps, seed)
     while s.number[_WORK] < work:
         s.number[_WORK] += 1
         recent = min(s.number[_RECENT], RECENT)
@@ -56,7 +58,8 @@ def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, seed: int) -> Any:
+def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, heaps: bool,
+           seed: int) -> Any:
     """Room for as many digits as there are when every node is dissolved, and for the nodes that they can make."""
     sums, nodes, operands = len(budget), len(reach), len(low)
     outputs = sums - (nodes - operands)
@@ -70,18 +73,18 @@ def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
         dissolved[operands:] = total[outputs:]
         room, longest = total.sum() + 2 * len(out), total.max() + 2
     most = sums + len(out)
-    digit, of_sum, of_node = np.full((9, room), NONE, np.int64), np.zeros((3, most), np.int64), np.zeros((6, most + operands), np.int64)
+    digit, of_sum, of_node = np.full((9, room), NONE, np.int64), np.zeros((2, most), np.int64), np.zeros((6, most + operands), np.int64)
     of_sum[0], of_node[0], of_node[5] = NONE, NONE, NONE
-    load_of, used = np.ones(most + operands), np.zeros((2, most))
+    load_of, used = np.ones(most + operands), np.zeros((3, most))
     used[1, :sums], load_of[:nodes] = budget, load
     for v in range(nodes):
         least = low[v] if v < operands else 0
         of_node[2, v], of_node[3, v], of_node[4, v] = least, least + np.int64(reach[v]), np.int64(levels(load[v], arity))
     s = _State(digit[0], digit[1], digit[2], digit[3], digit[4], digit[5], digit[6], digit[7], digit[8],
-               of_sum[0], of_sum[1], of_sum[2], used[0], used[1],
+               of_sum[0], of_sum[1], used[2], used[0], used[1],
                of_node[0], of_node[1], of_node[2], of_node[3], of_node[4], of_node[5], load_of,
                np.arange(room)[::-1].copy(), np.zeros(most, np.int64), np.zeros(RECENT, np.int64),
-               np.array([room, 0, sums, 0, operands, outputs, arity, 0]), np.array([2 * seed + 1], np.uint64),
+               np.array([room, 0, sums, 0, operands, outputs, arity, 0, heaps]), np.array([2 * seed + 1], np.uint64),
                np.zeros((COLUMNS, longest), np.int64), np.zeros((4, 3, longest), np.int64))
     for i in range(len(out)):
         _enter(s, out[i], node[i], shift[i], sign[i])
@@ -98,7 +101,7 @@ def _below(s: Any, limit: int) -> int:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _accepts(s: Any, costs: int, heat: float) -> bool:
+def _accepts(s: Any, costs: float, heat: float) -> bool:
     """Always what costs nothing; what costs LUTs the more seldom, the more it costs and the colder it is."""
     return costs <= 0 or (heat > 0.0 and _below(s, 1 << 20) < (1 << 20) * np.exp(-costs / heat))
 
@@ -174,13 +177,18 @@ def _write(s: Any, row: int, digits: Any, count: int) -> None:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _luts(s: Any, digits: Any, count: int, row: int) -> Any:
     """Of the sum `row` if these are its digits. The constant of an output rides for free where sums have two operands."""
+    constant = 1 if row < s.number[_OUTPUTS] and s.number[_ARITY] == 3 else 0
+    s.number[_WORK] += count + count * count // 16
+    if s.number[_HEAPS] and count + constant > s.number[_ARITY]:
+        total = 0
+        for k in range(count):
+            total += bits(s.high[digits[0, k]])
+        return rough_luts(count, total)
     for k in range(count):
         node = digits[0, k]
         s.terms[NODE, k], s.terms[SHIFT, k], s.terms[NEGATIVE, k] = node, digits[1, k], digits[2, k]
         s.terms[LOW, k], s.terms[HIGH, k], s.terms[LEVEL, k] = s.low[node], s.high[node], s.level[node]
-    s.number[_WORK] += count + count * count // 16
-    constant = 1 if row < s.number[_OUTPUTS] and s.number[_ARITY] == 3 else 0
-    return tree_luts(s.terms, count, constant, s.number[_ARITY])
+    return float(tree_luts(s.terms, count, constant, s.number[_ARITY]))
 
 
 # -- moves ---------------------------------------------------------------------------------------------------------------

@@ -94,6 +94,11 @@ class Shared:
         return np.asarray(self.state[2])
 
     @property
+    def reach(self) -> Any:
+        """Highest minus lowest value of every node, float64[nodes]."""
+        return self.state[4]
+
+    @property
     def negative(self) -> Bools:
         return np.asarray(self.state[3] == 1)
 
@@ -115,11 +120,11 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, reach:
     return Shared(len(reach), state)
 
 
-def refined(shared: Shared, lo: Ints, hi: Ints, arity: int, effort: int) -> Shared:
+def refined(shared: Shared, lo: Ints, hi: Ints, arity: int, effort: int, heaps: bool) -> Shared:
     """The same sums from a longer search on; `lo`, `hi`: bounds of the operands. Where sums have three operands, one of every output's is
     its constant."""
     work = _WORK[effort] * len(shared.out)
     if not work or not len(shared.out):
         return shared
     unsigned = lo + offsets(lo < 0, widths(lo, hi), np.zeros(len(lo), np.bool_))
-    return Shared(shared.operands, refine(*shared.state, unsigned, arity, work, _HEAT, 1))
+    return Shared(shared.operands, refine(*shared.state, unsigned, arity, heaps, work, _HEAT, 1))

@@ -12,7 +12,7 @@ from gatewright.compiler.schedule.pipeline import arrivals
 from gatewright.ir.design import Design, Kernel
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import Op
-from gatewright.ir.usage import constant, last_use, used_bits
+from gatewright.ir.usage import constant, held_bits, used_bits
 from gatewright.synth.result import Resources
 
 TOOL = "gatewright estimate"
@@ -58,21 +58,13 @@ def registers(kernel: Kernel) -> Ints:
     An input has one rank more, rank 0. Bits that nothing reads, and constants, are not kept.
     """
     netlist = kernel.netlist
-    last = last_use(netlist, kernel.stage, kernel.segments).astype(np.int64)
-    ranks = last - kernel.stage + (netlist.op == Op.INPUT)
-    bits: Ints = np.bitwise_count(used_bits(netlist)).astype(np.int64)
-    result: Ints = ranks * bits
-    return result
+    result = np.where(netlist.op == Op.INPUT, np.bitwise_count(used_bits(netlist)), 0).astype(np.int64)
+    return sum(held_bits(netlist, kernel.stage, kernel.segments), result)
 
 
 def registers_behind(kernel: Kernel) -> Ints:
     """Of these flip-flops those behind every segment, int64[segments]: all but the inputs' own, rank 0."""
-    netlist = kernel.netlist
-    held = np.zeros(kernel.segments + 1, np.int64)  # what begins and what ends at each segment; their running sum is held
-    bits = np.bitwise_count(used_bits(netlist)).astype(np.int64)
-    np.add.at(held, kernel.stage, bits)
-    np.subtract.at(held, last_use(netlist, kernel.stage, kernel.segments), bits)
-    return np.cumsum(held)[:-1]
+    return np.array([held.sum() for held in held_bits(kernel.netlist, kernel.stage, kernel.segments)])
 
 
 def longest_paths_ns(kernel: Kernel, costs: RowCosts, part: Part) -> Floats:

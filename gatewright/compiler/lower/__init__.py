@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.compiler.lower import division, function, linear, rank, select, shape, window
-from gatewright.compiler.lower.sums import Rows
+from gatewright.compiler.lower.terms import Rows
 from gatewright.errors import InternalError
 from gatewright.ir.graph import Graph, Op
 from gatewright.ir.netlist import Netlist, NetlistBuilder
@@ -40,14 +40,14 @@ LOWERINGS: dict[str, Lowering] = {
 }
 
 
-def lower(graph: Graph, arity: int = 2, effort: int = 0) -> tuple[Netlist, dict[str, Rows]]:
+def lower(graph: Graph, arity: int = 2, effort: int = 0, signed: bool = False) -> tuple[Netlist, dict[str, Rows]]:
     """The Graph as one combinational kernel, and the rows of every tensor's elements (int32 of the tensor's shape).
 
-    `arity`: operands that the target adds in one carry chain, 2 or 3; `effort`: how long to search, 0..3. Ports are called
-    like the model's inputs and outputs. Raises InternalError on an operation that has no lowering (regions have been
-    replaced by the integer-functions pass).
+    `arity`: operands that the target adds in one carry chain, 2 or 3; `effort`: how long to search, 0..3; `signed`: sums stay signed
+    numbers, as software adds them. Ports are called like the model's inputs and outputs. Raises InternalError on an operation that has no
+    lowering (regions have been replaced by the integer-functions pass).
     """
-    builder = NetlistBuilder(graph.name, arity, effort)
+    builder = NetlistBuilder(graph.name, arity, effort, signed)
     rows: dict[str, Rows] = {}
     for op in graph.ops:
         builder.origin(op.node)

@@ -7,7 +7,8 @@ import numpy as np
 
 from gatewright.compiler.lower.function import clipped, flat
 from gatewright.compiler.lower.linear import spread
-from gatewright.compiler.lower.sums import Rows, weighted_sums
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Divide, SquareRoot

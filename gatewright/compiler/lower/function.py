@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.lower.sums import Rows, weighted_sums
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.fixed import Ints, trailing_zeros
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.ops import Requant, Table, Thresholds

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatewright.compiler.lower.sums import Rows, weighted_sums
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.netlist import NetlistBuilder
 from gatewright.ir.ops import Combine, Dense, Multiply, ReduceSum
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatewright.compiler.lower.sums import Rows
+from gatewright.compiler.lower.terms import Rows
 from gatewright.compiler.lower.window import winner
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatewright.compiler.lower.linear import spread
-from gatewright.compiler.lower.sums import Rows
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.netlist import NetlistBuilder
 from gatewright.ir.ops import Extremum, Select
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatewright.compiler.lower.sums import Rows
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.netlist import NetlistBuilder
 from gatewright.ir.ops import Concat, Take
 from gatewright.ir.ops.shape import Move, taken

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from gatewright.compiler.lower.sums import Rows, weighted_sums
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.compiler.lower.terms import Rows
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder
 from gatewright.ir.ops import Conv, ExtremePool, ReduceExtreme, SumPool

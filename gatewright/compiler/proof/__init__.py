@@ -111,9 +111,7 @@ class _Prover:
         self.el: Elements = elements(places, lo, hi)
         least, most = computed_bounds(netlist)
         self.fine = (netlist.lo <= least) & (netlist.hi >= most)
-        """The rows of which the bounds follow from their operands' bounds, ..."""
-        self.sure = follows(self.net, self.fine)
-        """... back to the inputs."""
+        """The rows of which the bounds follow from their operands' bounds."""
         self.left = np.array([WORK])
         self.seen = np.zeros(len(netlist), np.bool_)
         self.source = np.arange(len(lo))
@@ -331,9 +329,10 @@ class _Prover:
         fine = self.seen | self.fine
         single, row = self.single(np.arange(len(self.el.const)))
         fine[row[(self.el.lo[single] >= self.netlist.lo[row]) & (self.el.hi[single] <= self.netlist.hi[row])]] = True
-        merged = np.flatnonzero(np.diff(self.el.first) > 1)
-        of = element_forms(self.forms, self.el, merged)
-        fit_bounds(self.net, self.forms, of, self.el.lo[merged], self.el.hi[merged], fine)
+        narrower = single[(self.el.lo[single] > self.netlist.lo[row]) | (self.el.hi[single] < self.netlist.hi[row])]
+        known = np.concatenate([narrower, np.flatnonzero(np.diff(self.el.first) > 1)])
+        of = element_forms(self.forms, self.el, known)
+        fit_bounds(self.net, self.forms, of, self.el.lo[known], self.el.hi[known], fine)
         fine &= self.fine | (self.netlist.lo < self.netlist.hi)
         for r in np.flatnonzero(~fine).tolist():
             self.uncovered.append((self.netlist.origins[self.netlist.origin[r]], f"bounds of row %{r}", 1))
@@ -399,11 +398,15 @@ class _Prover:
             self.el.lo[own], self.el.hi[own] = np.maximum(self.el.lo[own], lo), np.minimum(self.el.hi[own], hi)
 
     def meet(self, own: Ints) -> None:
-        """Cuts the ranges of elements down to the bounds of their rows that are sure."""
-        single, row = self.single(own)
-        single, row = single[self.sure[row]], row[self.sure[row]]
-        self.el.lo[single] = np.maximum(self.el.lo[single], self.netlist.lo[row])
-        self.el.hi[single] = np.minimum(self.el.hi[single], self.netlist.hi[row])
+        """Cuts the ranges of elements, each a row but for its sign and a constant, down to the bounds of their rows that are sure: from
+        their operands', back to inputs or to rows that were evaluated."""
+        sure = follows(self.net, self.fine, self.seen & (self.netlist.lo < self.netlist.hi))
+        at = self.el.first[own]
+        alone = np.flatnonzero(self.el.first[own + 1] - at == 1)
+        alone = alone[(np.abs(self.el.coef[at[alone]]) == 1) & sure[self.el.row[at[alone]]]]
+        e, row, sign = own[alone], self.el.row[at[alone]], self.el.coef[at[alone]]
+        ends = np.sort(np.stack([sign * self.netlist.lo[row], sign * self.netlist.hi[row]]), axis=0) + self.el.const[e]
+        self.el.lo[e], self.el.hi[e] = np.maximum(self.el.lo[e], ends[0]), np.minimum(self.el.hi[e], ends[1])
 
     # -- messages --------------------------------------------------------------------------------------------------------
 

@@ -303,21 +303,26 @@ def interval(forms: Forms, row: int) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def follows(net: Columns, fine: Any) -> Any:
-    """Of the rows of which the bounds follow from their operands' (`fine`), those where that holds back to the inputs."""
-    fine = fine.copy()
-    for r in range(len(fine)):
-        for k in range(net.first[r], net.first[r + 1]):
-            fine[r] &= fine[net.arg[k]]
-    return fine
+def follows(net: Columns, fine: Any, seen: Any) -> Any:
+    """Of the rows of which the bounds follow from their operands' (`fine`), those where that holds back to the inputs, or to rows that
+    lie within their bounds for other reasons (`seen`)."""
+    sure = fine | seen
+    for r in range(len(sure)):
+        if not seen[r]:
+            for k in range(net.first[r], net.first[r + 1]):
+                sure[r] &= sure[net.arg[k]]
+    return sure
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def element_interval(forms: Forms, net: Columns, el: Elements, e: int) -> Any:
-    """The same for an element that is a sum: what other rows tell of it, not its own bounds, which are to be proven."""
+    """The same for an element that is a sum, but for its sign and a constant: what other rows tell of it, not its own bounds, which are
+    to be proven."""
     at = el.first[e]
-    if el.first[e + 1] == at + 1 and el.coef[at] == 1 and el.const[e] == 0 and net.op[el.row[at]] == _SUM:
-        return interval(forms, el.row[at])
+    if el.first[e + 1] == at + 1 and abs(el.coef[at]) == 1 and net.op[el.row[at]] == _SUM:
+        lo, hi = interval(forms, el.row[at])
+        if lo <= hi:
+            return (lo + el.const[e], hi + el.const[e]) if el.coef[at] == 1 else (el.const[e] - hi, el.const[e] - lo)
     return np.int64(1), np.int64(0)
 
 
@@ -382,16 +387,18 @@ def _support(net: Columns, forms: Forms, el: Elements, operands: Ints) -> Any:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def fit_bounds(net: Columns, forms: Forms, of: Forms, lo: Ints, hi: Ints, fine: Any) -> None:
-    """Marks in `fine` the sums whose form lies within their bounds, for all values of its atoms within theirs; or, where the form
-    has a multiple of a whole element (`of` are their forms, lo..hi their ranges), of that element."""
+    """Marks in `fine` the sums, and slices that are sums of others, whose form lies within their bounds, for all values of its atoms
+    within theirs; or, where the form has a multiple of a whole element (`of` are their forms, lo..hi their ranges), of that element."""
     n = len(net.op)
     acc, owner = np.zeros(n, np.int64), np.full(n, -1)
     for e in range(len(lo)):
         for k in range(of.first[e], of.first[e + 1]):
             owner[of.atom[k]] = e
     for r in range(n):
-        if fine[r] or net.op[r] != _SUM or forms.weight[r] > LIMIT:
+        if fine[r] or (net.op[r] != _SUM and net.op[r] != _BITS) or forms.weight[r] > LIMIT:
             continue
+        if net.op[r] == _BITS and (forms.first[r] == forms.first[r + 1] or forms.atom[forms.first[r + 1] - 1] == r):
+            continue  # its bounds are those of its form
         taken = range(forms.first[r], forms.first[r + 1])
         for k in taken:
             acc[forms.atom[k]] = forms.coef[k]

@@ -34,7 +34,7 @@ from gatewright.ir.intervals import BEYOND, Bools
 from gatewright.ir.netlist import Op
 from gatewright.ir.ops import TopK
 
-_BITS, _GE, _SELECT = int(Op.BITS), int(Op.GE), int(Op.SELECT)
+_SUM, _BITS, _GE, _SELECT = int(Op.SUM), int(Op.BITS), int(Op.GE), int(Op.SELECT)
 
 CASES = 1 << 20
 """Most cases of one row."""
@@ -492,7 +492,7 @@ def compare_ranks(net: Columns, forms: Forms, el: Elements, op: TopK, columns: I
                 continue
             if (limits == (form.const, form.const) and not form.atoms) or (op.count == 1 and is_best(column, op, form)):
                 found[i, rank] = EQUAL
-            elif op.count > 1 and (cut := slice_of(column, op, rank, form, limits)):
+            elif op.count > 1 and (cut := slice_of(column, op, rank, as_written(net, el, e) or form, limits)):
                 slices.setdefault((cut.scale, cut.added), []).append(cut)
         for alike in slices.values():
             for cut, proven in zip(alike, are_ranked(column, op, alike, known), strict=True):
@@ -500,6 +500,17 @@ def compare_ranks(net: Columns, forms: Forms, el: Elements, op: TopK, columns: I
                     found[i, cut.rank] = EQUAL
                     seen[cut.row] |= cut.fits
     return found
+
+
+def as_written(net: Columns, el: Elements, e: int) -> Form | None:
+    """An element that is a slice, times one or minus one, plus a constant; as a form the slice can be its whole row less a constant."""
+    if el.first[e + 1] != el.first[e] + 1:
+        return None
+    row, factor, const = int(el.row[el.first[e]]), int(el.coef[el.first[e]]), int(el.const[e])
+    at = net.first[row]
+    if net.op[row] == _SUM and net.first[row + 1] == at + 1 and net.shift[at] == 0:
+        row, factor, const = int(net.arg[at]), -factor if net.neg[at] else factor, const + factor * int(net.imm[row])
+    return Form([row], [factor], const, None) if net.op[row] == _BITS else None
 
 
 class Slice(NamedTuple):

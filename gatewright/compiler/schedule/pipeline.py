@@ -18,7 +18,7 @@ from gatewright.errors import UserError
 from gatewright.ir.design import Kernel
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant
+from gatewright.ir.usage import constant, slices
 
 PRECISION_NS = 0.005
 """To which the shortest stages of a given number of them are found."""
@@ -48,7 +48,7 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None, registers: bo
         stage, budget = _shortest(netlist, costs, part, budget, segments)
     if clock_ns is not None and registers:
         stage = retime(netlist, stage, segments, costs.delay_ns, budget - part.delay["clk_to_q"])
-    stage = _filled(netlist, stage, segments)
+    stage = _filled(netlist, _with_slices(netlist, stage), segments)
     too_long = np.flatnonzero((costs.delay_ns > 0) & (costs.delay_ns + part.delay["clk_to_q"] > limit))
     notes: tuple[str, ...] = ()
     if len(too_long):
@@ -74,6 +74,28 @@ def _shortest(netlist: Netlist, costs: RowCosts, part: Part, budget: float, segm
         middle = (low + high) / 2
         low, high = (low, middle) if earliest(netlist, costs, part, middle).max(initial=0) < segments else (middle, high)
     return earliest(netlist, costs, part, high), high
+
+
+def _with_slices(netlist: Netlist, stage: Rows) -> Rows:
+    """Slices as late as their first reader, so that registers hold the row that they are bits of, once."""
+    stage = stage.copy()
+    _sink(netlist.first, netlist.arg, slices(netlist), constant(netlist), stage)
+    return stage
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _sink(first: Any, arg: Any, sliced: Any, fixed: Any, stage: Any) -> None:
+    unread = np.iinfo(np.int32).max
+    earliest = np.full(len(stage), unread, np.int32)
+    for r in range(len(stage) - 1, -1, -1):
+        if sliced[r]:
+            stage[r] = earliest[r]
+        if not fixed[r]:
+            for k in range(first[r], first[r + 1]):
+                earliest[arg[k]] = min(earliest[arg[k]], stage[r])
+    for r in range(len(stage)):
+        if stage[r] == unread:
+            stage[r] = stage[arg[first[r]]]
 
 
 def _filled(netlist: Netlist, stage: Rows, segments: int) -> Rows:

@@ -1,9 +1,11 @@
 """Minimum-register retiming: of all schedules with as many stages that meet the clock, one with the fewest register bits.
 
-Leiserson and Saxe ("Retiming synchronous circuitry", 1991), for a pipeline: every row r has a stage s(r) and a stage e(r)
-up to which its value is kept. Users come no earlier than what they read, rows at the two ends of a path that is too long
-for one stage lie in different stages, and the bits in registers, the sum of width * (e - s), are to be few. All
-constraints are differences of two variables, so the linear program has whole solutions.
+Leiserson and Saxe ("Retiming synchronous circuitry", 1991), for a pipeline: every row r has a stage s(r), and every group of its bits that
+the same rows read a stage e up to which it is kept. Users come no earlier than what they read, rows at the two ends of a path that is
+too long for one stage lie in different stages, and the bits in registers, the sum of bits * (e - s), are to be few. All constraints
+are differences of two variables, so this is an L-natural convex function, and steepest descent from its lowest point finds a
+minimum in as many steps as there are stages at most (Murota, "Discrete convex analysis", 2003): each step delays those rows by a stage
+that save most together, which a maximum flow tells.
 """
 
 from __future__ import annotations
@@ -15,59 +17,103 @@ import numba
 import numpy as np
 
 from gatewright.compiler.estimate.cost import Floats
-from gatewright.errors import InternalError
 from gatewright.ir.fixed import Ints
-from gatewright.ir.intervals import Rows
+from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant, operand_bits, used_bits
+from gatewright.ir.usage import Masks, constant, operand_bits, slices, used_bits
 
-MAX_CONSTRAINTS = 150_000
-"""Constraints from which on the linear program would take minutes: such kernels keep the schedule they have."""
+MAX_CONSTRAINTS = 1_000_000
+"""Constraints from which on this would take minutes: such kernels keep the schedule they have."""
 
 ROUNDING = 1e-6
 """Sums of delays, in ns, that differ by less are equal."""
 
+_ALWAYS = 1 << 28
+"""A flow that no cut can hold back."""
+
 
 def retime(netlist: Netlist, stage: Rows, segments: int, delay: Floats, budget: float) -> Rows:
-    """A schedule of `segments` stages with the fewest register bits.
+    """The earliest schedule of `segments` stages with the fewest register bits, where those of slices count as their rows'.
 
-    `stage`: int32[rows], one that meets the clock: returned where the problem is too large. `delay`: ns of every
+    `stage`: int32[rows], the earliest one that meets the clock: returned where the problem is too large. `delay`: ns of every
     row; `budget`: ns that a path in one stage may take.
     """
-    from scipy.optimize import linprog  # here, because it takes longer to import than the other commands take
-    from scipy.sparse import coo_array, vstack
-
     budget = max(budget, 1e3 * ROUNDING)  # a clock that no row fits: every row takes a stage of its own
-    fixed = constant(netlist)
-    edge = np.flatnonzero(operand_bits(netlist) != 0)
-    source = netlist.arg[edge].astype(np.int64)
-    user = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))[edge]
-    far = _too_far(len(netlist), source, user, np.minimum(delay, budget), budget, MAX_CONSTRAINTS)
-    if segments == 1 or 2 * len(edge) + len(far[0]) >= MAX_CONSTRAINTS:
+    source, user, bits = _reads(netlist)
+    if segments == 1 or len(source) >= MAX_CONSTRAINTS:
         return stage
     n = len(netlist)
-    reads, rows = np.arange(len(edge)), np.arange(n)
-    later = np.concatenate([user, user, far[1]])               # later - earlier >= gap
-    earlier = np.concatenate([source, source, far[0]])
-    later[reads], earlier[reads] = n + source, user            # e(source) - s(user) >= 0
-    gap = np.repeat([0.0, 1.0], [2 * len(edge), len(far[0])])
-    at = np.arange(len(gap))
-    matrix = coo_array((np.repeat([-1.0, 1.0], len(gap)), (np.tile(at, 2), np.concatenate([later, earlier]))), (len(gap), 2 * n))
-    low, high = np.zeros(2 * n), np.full(2 * n, segments - 1.0)
-    high[:n][(netlist.op == Op.INPUT) | fixed] = 0
-    for port in netlist.outputs:
-        kept = port.rows[~fixed[port.rows]]
-        low[n + kept] = high[n + kept] = segments
-    width = np.where(fixed, 0, np.bitwise_count(used_bits(netlist))).astype(np.float64)
-    cost = np.concatenate([-width, width])
-    cost[:n] += 1e-4 / (1 + rows)                              # among equals the earliest
-    ends = coo_array((np.repeat([-1.0, 1.0], n), (np.tile(rows, 2), np.concatenate([n + rows, rows]))), (n, 2 * n))
-    found = linprog(cost, A_ub=vstack([matrix, ends]).tocsr(), b_ub=np.concatenate([-gap, np.zeros(n)]), bounds=np.stack([low, high], 1),
-                    method="highs-ds")
-    if found.x is None:
-        raise InternalError(f"kernel '{netlist.name}': no schedule of {segments} stages, though there is one: {found.message}")
-    schedule: Rows = np.round(found.x[:n]).astype(np.int32)
+    pairs = np.unique(source << 32 | user)
+    far = _too_far(n, pairs >> 32, pairs & (1 << 32) - 1, np.minimum(delay, budget), budget, MAX_CONSTRAINTS)
+    reader, group, size = _groups(netlist, source, user, bits)
+    if len(pairs) + len(group) + len(far[0]) >= MAX_CONSTRAINTS:
+        return stage
+    early = np.concatenate([pairs >> 32, reader, far[0]])   # at[late] - at[early] >= gap
+    late = np.concatenate([pairs & (1 << 32) - 1, n + group, far[1]])
+    gap = np.repeat([0, 1], [len(pairs) + len(group), len(far[0])])
+    at = np.concatenate([stage.astype(np.int64), np.zeros(len(size), np.int64)])
+    np.maximum.at(at, n + group, at[reader])
+    saved = np.concatenate([np.bitwise_count(used_bits(netlist)).astype(np.int64), -size])  # by one more stage before it
+    tied = np.concatenate([(netlist.op == Op.INPUT) | constant(netlist), np.zeros(len(size), np.bool_)])
+    row = np.arange(len(at)) < n
+    while len(later := _delayed(saved, early, late, at[late] - at[early] == gap, tied | row & (at == segments - 1))):
+        at[later] += 1
+    schedule: Rows = at[:n].astype(np.int32)
     return schedule
+
+
+def _reads(netlist: Netlist) -> tuple[Ints, Ints, Masks]:
+    """(row, reader, bits that it reads) of all operands; slices are no readers, and in their place their row is read."""
+    sliced, bits, fixed = slices(netlist), operand_bits(netlist), constant(netlist)
+    user = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+    edge = np.flatnonzero(~fixed[netlist.arg] & ~fixed[user] & ~sliced[user])
+    source, user, bits, of_slice = netlist.arg[edge].astype(np.int64), user[edge], bits[edge], bits
+    while len(cut := np.flatnonzero(sliced[source])):
+        place = netlist.first[source[cut]]
+        up = netlist.imm[source[cut]] - netlist.shift[place]
+        whole = (up < 0) | (netlist.widths[source[cut]] + up > netlist.widths[netlist.arg[place]])
+        moved = bits[cut] << np.maximum(up, 0).astype(np.uint64)
+        bits[cut] = np.where(whole, of_slice[place], moved & of_slice[place])
+        source[cut] = netlist.arg[place]
+    return source, user, bits
+
+
+def _groups(netlist: Netlist, source: Ints, user: Ints, bits: Masks) -> tuple[Ints, Ints, Ints]:
+    """Bits of a row that the same rows read are a group: (reader, group) of all readers, and the bits of every group. Bits of outputs
+    are kept to the end, whoever reads them, and are in none."""
+    output = np.zeros(len(netlist), np.bool_)
+    for port in netlist.outputs:
+        output[port.rows] = True
+    inner = ~output[source]
+    source, user, bits = source[inner], user[inner], bits[inner]
+    read, bit = np.nonzero(bits[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1))
+    key, which = np.unique(source[read] << 6 | bit, return_inverse=True)
+    readers = np.zeros(len(key), np.uint64)
+    code = np.random.default_rng(0).integers(0, 1 << 63, len(netlist), np.uint64)
+    np.add.at(readers, which, code[user[read]])  # readers that are mistaken for the same would only make a group too large
+    _, of_key, size = np.unique(np.stack([(key >> 6).astype(np.uint64), readers]), axis=1, return_inverse=True, return_counts=True)
+    pairs = np.unique(of_key.reshape(-1)[which] << 32 | user[read])
+    return pairs & (1 << 32) - 1, pairs >> 32, size
+
+
+def _delayed(saved: Ints, early: Ints, late: Ints, tight: Bools, tied: Bools) -> Ints:
+    """The fewest variables that save most together where they are delayed by one: none that is `tied`, and with every one those that a
+    `tight` constraint holds behind it. A closure of greatest weight is a minimum cut (Picard, 1976)."""
+    from scipy.sparse import coo_array, csr_array
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+    n = len(saved)
+    gains, costs = np.flatnonzero((saved > 0) & ~tied), np.flatnonzero(tied | (saved < 0))
+    tail = np.concatenate([np.full(len(gains), n), costs, early[tight]])
+    head = np.concatenate([gains, np.full(len(costs), n + 1), late[tight]])
+    most = np.concatenate([saved[gains], np.where(tied[costs], _ALWAYS, -saved[costs]), np.full(int(tight.sum()), _ALWAYS)])
+    network = csr_array(coo_array((most.astype(np.int32), (tail, head)), (n + 2, n + 2)))
+    flow = maximum_flow(network, n, n + 1)
+    left = network - flow.flow
+    left.data = np.maximum(left.data, 0)
+    left.eliminate_zeros()
+    reached = breadth_first_order(left, n, return_predecessors=False)
+    return np.asarray(reached[reached < n], np.int64)
 
 
 def _too_far(rows: int, source: Ints, user: Ints, delay: Floats, budget: float, most: int) -> tuple[Ints, Ints]:

@@ -116,14 +116,14 @@ def test_the_graph_is_the_matrix(name: str, plan: str, slack: int, arity: int) -
     assert all(np.array_equal(a, b) for a, b in zip(result.state, again.state, strict=True))
 
 
-@pytest.mark.parametrize("arity", [2, 3])
+@pytest.mark.parametrize(("arity", "heaps"), [(2, False), (3, False), (3, True)])
 @pytest.mark.parametrize("name", MATRICES)
-def test_a_refined_graph_is_the_matrix(name: str, arity: int) -> None:
+def test_a_refined_graph_is_the_matrix(name: str, arity: int, heaps: bool) -> None:
     """And the searches before, on its state, again."""
     weight, slack = MATRICES[name], 1
     operands, sums = weight.shape
     before = shared(weight, slack, arity=arity)
-    result = refined(before, np.zeros(operands, np.int64), np.full(operands, 255), arity, 2)
+    result = refined(before, np.zeros(operands, np.int64), np.full(operands, 255), arity, 2, heaps)
     assert (linear_forms(result, operands, sums) == weight).all()
     assert linear_forms(Shared(operands, pairs(*result.state, arity, 2, 0)), operands, sums).tolist() == weight.tolist()
     count = np.array([np.count_nonzero(d) for d in _digits(weight)])

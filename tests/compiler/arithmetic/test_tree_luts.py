@@ -7,7 +7,8 @@ import pytest
 
 from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, tree_luts
-from gatewright.compiler.lower.sums import Terms, trees
+from gatewright.compiler.lower.terms import Terms
+from gatewright.compiler.lower.trees import trees
 from gatewright.ir.netlist import NetlistBuilder
 
 
@@ -22,7 +23,7 @@ def test_of_random_terms(seed: int, arity: int) -> None:
     x = b.input("x", np.zeros(count, np.int64), high).astype(np.int64)
     shift, negative, depth = rng.integers(0, 5, count), rng.random(count) < 0.5, rng.integers(0, 3, count)
     zeros = np.zeros(count, np.int64)
-    rows, _ = trees(b, Terms(zeros, x, shift, negative, depth, zeros), 1)
+    rows, _, _ = trees(b, Terms(zeros, x, shift, negative, depth, zeros), 1)
     b.output("y", rows)
     terms = np.zeros((COLUMNS, count), np.int64)
     for column, v in ((NODE, x), (SHIFT, shift), (NEGATIVE, negative), (LOW, zeros), (HIGH, high), (LEVEL, depth)):

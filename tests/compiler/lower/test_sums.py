@@ -7,7 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from gatewright.compiler.lower.sums import Terms, Wanted, trees, weighted_sums
+from gatewright.compiler.lower.sums import weighted_sums
+from gatewright.compiler.lower.terms import Terms, Wanted
+from gatewright.compiler.lower.trees import trees
 from gatewright.errors import UserError
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
 from gatewright.ir.netlist_eval import evaluate
@@ -35,7 +37,7 @@ def test_trees(seed: int) -> None:
     imm = rng.integers(-20, 20, sums)
     reach = np.full(sums, 11 * 16 * terms + 20)
     terms_ = Terms(out, x[row].astype(np.int64), shift, neg, depth, np.zeros(terms, np.int64))
-    y, _ = trees(b, terms_, sums, seed % 2 > 0, Wanted(imm, -reach, reach))
+    y, _, _ = trees(b, terms_, sums, Wanted(imm, -reach, reach), unsigned=seed % 2 > 0)
     b.output("y", y)
     netlist = b.build()
     verify(netlist)
@@ -56,14 +58,14 @@ def test_a_balanced_tree_and_a_late_term() -> None:
         at = np.zeros(terms, np.int64)
         at[0] = late
         zeros = np.zeros(terms, np.int64)
-        rows, _ = trees(b, Terms(zeros, x[:terms].astype(np.int64), zeros, zeros > 0, at, zeros), 1, wanted=Wanted(zero, -reach, reach))
+        rows, _, _ = trees(b, Terms(zeros, x[:terms].astype(np.int64), zeros, zeros > 0, at, zeros), 1, wanted=Wanted(zero, -reach, reach))
         return depth_of(b.build(), int(rows[0]))
 
     assert [depth(0, n) for n in (1, 2, 3, 4, 5, 8, 9)] == [0, 1, 2, 2, 3, 3, 4]
     # a term of depth 3 is added last, to a tree of the eight others that is as deep by then
     zeros = np.zeros(9, np.int64)
     terms = Terms(zeros, x.astype(np.int64), zeros, zeros > 0, np.array([3] + [0] * 8), zeros)
-    rows, _ = trees(b, terms, 1, wanted=Wanted(zero, -reach, reach))
+    rows, _, _ = trees(b, terms, 1, wanted=Wanted(zero, -reach, reach))
     assert x[0] in b.build().arg[b.build().first[rows[0]]:b.build().first[rows[0] + 1]]
 
 
@@ -118,3 +120,21 @@ def test_sums_near_62_bits(ranges: list[tuple[int, int]], weight: list[int], imm
     codes = np.array(list(product(*ranges)))
     expected = [imm + sum(w * v for w, v in zip(weight, row, strict=True)) for row in codes.tolist()]
     assert evaluate(netlist, {"x": codes})["y"].T.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_constant_operands(seed: int) -> None:
+    """They join the constants, also where they would lie above the sum's highest bit."""
+    rng = np.random.default_rng(seed)
+    n, sums = int(rng.integers(1, 5)), int(rng.integers(2, 9))
+    weight, low = rng.integers(-30, 31, (sums, n)), rng.integers(0, 5, n)
+    high = low + (rng.random(n) < 0.4) * 3
+    b = NetlistBuilder("n", 3, 1)
+    b.origin("o")
+    x = b.input("x", low, high).astype(np.int64)
+    i, j = np.indices(weight.shape)
+    ends = np.stack([weight * low, weight * high])
+    y = weighted_sums(b, i, x[j], weight, np.zeros(sums), ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1))
+    b.output("y", y)
+    codes = rng.integers(low, high + 1, (30, n))
+    assert (evaluate(b.build(), {"x": codes})["y"] == codes @ weight.T).all()

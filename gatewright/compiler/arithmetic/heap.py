@@ -1,0 +1,345 @@
+"""Compressor trees: the bits of all terms of a sum are a heap, which chains of the three-operand adder make smaller, level by level.
+
+A chain takes from neighbouring columns up to three bits each, from its lowest one four and a one of the constant, and gives one bit per
+column and the carries (backends/add3.py says which heaps fit). It may take the upper half of one term beside the lower half of another
+one, so that its columns are full; a tree of whole terms leaves every second place empty. Which chain is built next is decided as in a
+Dadda tree ("Some schemes for parallel multipliers", 1965): enough of them that the levels that are left suffice, those first that remove
+most bits per LUT, as Parandeh-Afshar, Brisk and Ienne choose counters ("Efficient synthesis of compressor trees on FPGAs", 2008). That
+is tried several times, with other limits and with noise.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from gatewright.ir.fixed import Ints
+
+CONSTANT = -1
+COLUMNS = 64
+_LOWEST, _OTHER = 4, 3
+"""Bits that a chain takes from its lowest column and from any other one."""
+_TALLEST = np.array([[1, 3, 8, 20, 50, 120, 300, 800, 2000, 5000] + 10 * [20000],
+                     [1, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 141, 211, 316, 474, 711, 1066, 1599, 2398, 20000]])
+"""Bits in a column that so many levels add up, if all goes well; and those that they always do, even in one column (Dadda's numbers)."""
+_WORTH = np.array([30, 19, 18, 17, 16, 15, 14, 13, 12])
+"""Tenths of bits per LUT from which on a chain is built before it must be; all are tried."""
+_NOISE = 200
+"""In thousandths: by how much a chain may seem better than it is."""
+_MOST_LEVELS = 40
+"""Where so many levels do not suffice, the last sum takes all that is left, in as many chains as it needs."""
+_LOOKED_AT = 32
+"""Bits of a column among which a chain chooses."""
+
+_Heap = namedtuple("_Heap", (
+    "place", "width", "most", "level", "begin", "seen",  # of sources: the terms, then the chains
+    "source", "later_source",  # of columns, the bits that are there, and those that will be
+    "height", "later", "one", "own",  # how many these are, whether the constant has a one, and how many bits the latest chain took
+    "chain", "of", "column", "random"))  # of the bits that chains take
+
+
+class Chains(NamedTuple):
+    """Chains of many sums. Bits, in columns: chain `chain` takes bit `column - place[source]` of `source` (CONSTANT: a one).
+
+    Sources are the terms, in order, and behind them the chains. Of chains: `out`, the sum; `level`, by when it is there, in additions;
+    `place`, the column of its bit 0; whether it is the `last` one of its sum.
+    """
+
+    chain: Ints
+    source: Ints
+    column: Ints
+    out: Ints
+    level: Ints
+    place: Ints
+    last: Any
+
+
+def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, constant: Ints, size: Ints, tries: int) -> Chains:
+    """Chains of the sums of the terms first[i]:first[i+1], plus constant[i] >= 0, modulo 2**size[i]: as few levels as can be, and
+    of `tries` times as many trees as there are limits the one with the fewest LUTs.
+
+    Terms are unsigned numbers of `width` bits up to `most`, `place` places up, below bit COLUMNS, there after `level` additions.
+    """
+    terms, known = np.stack([place, width, most, level]), dict[tuple[bytes, int, int], int]()
+    keys = [(terms[:, first[i]:first[i + 1]].tobytes(), int(constant[i]), int(size[i])) for i in range(len(size))]
+    alike = np.array([known.setdefault(key, i) for i, key in enumerate(keys)], np.int64)
+    return Chains(*_compress(first, *terms, constant, size, alike, tries))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def rough_luts(terms: int, bits: int) -> float:
+    """About how many LUTs a compressor tree of so many terms with so many bits takes, for searches: least squares on 1,200 sums of four
+    networks, 2.1 LUTs off (root mean square)."""
+    return -3.8 + 0.69 * terms + 0.528 * bits
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constant: Any, size: Any, alike: Any,
+              tries: int) -> Any:
+    sums, terms = len(size), len(place)
+    plan, chains, bits = np.zeros((sums, 4), np.int64), np.zeros(sums + 1, np.int64), np.zeros(sums + 1, np.int64)
+    of_bits, of_chains = np.zeros((3, 0), np.int64), np.zeros((4, 0), np.int64)
+    for counts in (True, False):
+        for i in range(sums):
+            at, count = slice(first[i], first[i + 1]), first[i + 1] - first[i]
+            if count == 0:
+                continue
+            if counts:
+                known = alike[i] < i
+                plan[i] = plan[alike[i]] if known else _planned(place[at], width[at], most[at], level[at], constant[i], size[i], tries)
+            h = _room(place[at], width[at], most[at], level[at], plan[i, 0])
+            _, number, taken = _build(h, count, constant[i], size[i], plan[i])
+            if counts:
+                chains[i + 1], bits[i + 1] = number, taken
+                continue
+            made, to = chains[i], slice(bits[i], bits[i + 1])
+            source = h.of[:taken]
+            of_bits[0, to], of_bits[2, to] = made + h.chain[:taken], h.column[:taken]
+            of_bits[1, to] = np.where(source == CONSTANT, CONSTANT, source + np.where(source < count, first[i], terms + made - count))
+            to = slice(made, made + number)
+            of_chains[0, to], of_chains[1, to] = i, h.level[count:count + number]
+            of_chains[2, to], of_chains[3, made + number - 1] = h.place[count:count + number], 1
+        if counts:
+            chains, bits = np.cumsum(chains), np.cumsum(bits)
+            of_bits, of_chains = np.zeros((3, bits[-1]), np.int64), np.zeros((4, chains[-1]), np.int64)
+    return of_bits[0], of_bits[1], of_bits[2], of_chains[0], of_chains[1], of_chains[2], of_chains[3] == 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _planned(place: Any, width: Any, most: Any, level: Any, constant: int, size: int, tries: int) -> Any:
+    """(levels, row of _TALLEST, worth, seed) of the cheapest tree of one sum, of as few levels as there can be."""
+    levels, least, best = int(level.max()), -1, np.zeros(4, np.int64)
+    while least < 0:
+        levels += 1
+        heap = _room(place, width, most, level, levels)
+        for table in range(len(_TALLEST)):
+            for attempt in range(0 if least >= 0 else tries):
+                for tenths in _WORTH:
+                    plan = np.array([levels, table, tenths, attempt])
+                    luts = _build(heap, len(place), constant, size, plan)[0]
+                    if luts >= 0 and (least < 0 or luts < least):
+                        least, best = luts, plan
+    return best
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _room(place: Any, width: Any, most: Any, level: Any, levels: int) -> Any:
+    """Room for as many chains as there are bits, of which every one is taken once a level at most."""
+    terms, bits = len(place), int(width.sum()) + COLUMNS
+    sources, columns = np.zeros((6, terms + bits), np.int64), np.zeros((2, COLUMNS, terms + bits), np.int64)
+    sources[0, :terms], sources[1, :terms], sources[2, :terms], sources[3, :terms] = place, width, most, level
+    counts, taken = np.zeros((4, COLUMNS), np.int64), np.zeros((3, levels * bits), np.int64)
+    return _Heap(sources[0], sources[1], sources[2], sources[3], sources[4], sources[5], columns[0], columns[1],
+                 counts[0], counts[1], counts[2], counts[3], taken[0], taken[1], taken[2], np.zeros(1, np.uint64))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _build(h: Any, terms: int, constant: int, size: int, plan: Any) -> Any:
+    """(LUTs, chains, bits that they take) of the tree that `plan` gives; -1 LUTs where its levels do not suffice."""
+    levels, limits, worth = plan[0], _TALLEST[plan[1]], plan[2]
+    h.height[:], h.later[:], h.seen[:], h.random[0] = 0, 0, -2, plan[3]
+    for t in range(terms):
+        _enter(h, t)
+    for c in range(COLUMNS):
+        h.one[c] = constant >> c & 1 if c < size else 0
+    luts, chains, taken = 0, 0, 0
+    for now in range(levels):
+        _arrive(h, now)
+        start = _last_start(h, size)
+        if start < 0 and now + 1 == levels > h.level[:terms].max() + _MOST_LEVELS:
+            start = 0
+        if start >= 0:
+            luts += size - start - _carries_out(h.height + h.one, start, size)
+            for c in range(COLUMNS):
+                taken = _take_all(h, c, chains, taken)
+            h.place[terms + chains], h.level[terms + chains] = 0, now + 1
+            return luts, chains + 1, taken
+        tallest = limits[min(levels - now - 1, len(limits) - 1)]
+        while now < levels - 1:
+            lowest, highest, top = _best(h, size, tallest, worth)
+            if lowest < 0:
+                break
+            taken = _take_chain(h, terms, lowest, highest, top, chains, taken)
+            source = terms + chains
+            h.level[source] = now + 1
+            _enter(h, source)
+            end = min(lowest + h.width[source], size)
+            luts += end - lowest - _carries_out(h.own, lowest, end)
+            chains += 1
+    return -1, chains, taken
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _carries_out(height: Any, start: int, end: int) -> int:
+    """1 if the highest bit of the chain over the columns start..end-1 is the carry of the one below, else 0."""
+    return 1 if end - start > 2 and height[end - 1] == 0 and height[end - 2] <= 1 else 0
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _enter(h: Any, source: int) -> None:
+    """The bits of a source, for later."""
+    for c in range(h.place[source], h.place[source] + h.width[source]):
+        h.later_source[c, h.later[c]] = source
+        h.later[c] += 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _arrive(h: Any, now: int) -> None:
+    """The bits that are there after `now` additions."""
+    for c in range(COLUMNS):
+        left = 0
+        for k in range(h.later[c]):
+            source = h.later_source[c, k]
+            if h.level[source] <= now:
+                h.source[c, h.height[c]] = source
+                h.height[c] += 1
+            else:
+                h.later_source[c, left] = source
+                left += 1
+        h.later[c] = left
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _last_start(h: Any, size: int) -> int:
+    """The lowest column of a chain that adds up all that is left; -1 where none can, `size` where none is needed."""
+    start = size
+    if h.later.any():
+        return -1
+    for c in range(size):
+        bits = h.height[c] + h.one[c]
+        if start < size and bits > _OTHER:
+            return -1
+        if start == size and bits > 1:
+            start = c
+            if h.height[c] > _LOWEST:
+                return -1
+    return start
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _best(h: Any, size: int, tallest: int, worth: int) -> Any:
+    """(lowest column, highest column, bits from the highest one) of the chain that removes most bits per LUT; of equals the one that
+    takes most. It is worth it, or lowers a column that is too high for the levels that are left. -1: there is none."""
+    bottom = 0
+    while bottom < size and h.height[bottom] + h.later[bottom] + h.one[bottom] <= 1:
+        bottom += 1
+    best, best_gain, best_luts, best_taken = (-1, 0, 0), 0, 1, 0
+    for lowest in range(size):
+        if h.height[lowest] + h.one[lowest] < 2:
+            continue
+        below, value, high = 0, np.int64(0), False
+        for c in range(lowest, size):
+            there = min(h.height[c], _LOWEST) + h.one[c] if c == lowest else min(h.height[c] + h.one[c], _OTHER)
+            if there == 0:
+                break
+            limit = _LOWEST + h.one[c] if tallest == _OTHER and c <= bottom else tallest
+            high |= h.height[c] + h.later[c] + h.one[c] > limit
+            for top in (there, 1):
+                if top == 1 and (c == lowest or there == 1):
+                    continue
+                taken = below + top
+                bits = min(_bits(value + (np.int64(top) << (c - lowest))), size - lowest)
+                luts = min(c - lowest + (1 if top == 1 else 2), size - lowest)
+                if taken <= 5:
+                    luts = min(luts, (bits + 1) // 2)
+                gain = taken - bits
+                if gain <= 0 or (10 * gain < worth * luts and not high):
+                    continue
+                gain *= 1000 + _noise(h)
+                better = gain * best_luts - best_gain * luts
+                if better > 0 or (better == 0 and taken > best_taken):
+                    best, best_gain, best_luts, best_taken = (lowest, c, top), gain, luts, taken
+            below += there
+            value += np.int64(there) << (c - lowest)
+    return best
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _noise(h: Any) -> int:
+    """A number below _NOISE, from a linear congruence (Knuth's MMIX); always 0 for the seed 0."""
+    if h.random[0] == 0:
+        return 0
+    h.random[0] = h.random[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+    return int(h.random[0] >> np.uint64(33)) % _NOISE
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _bits(value: int) -> int:
+    count = 0
+    while value >> count:
+        count += 1
+    return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _take_chain(h: Any, terms: int, lowest: int, highest: int, top: int, chain: int, taken: int) -> int:
+    """Takes the bits of a chain, whose place, width and largest value it sets; returns how many bits all chains have."""
+    value = np.int64(0)
+    h.own[:] = 0
+    for c in range(lowest, highest + 1):
+        bits = min(h.height[c], _LOWEST) if c == lowest else top if c == highest else min(h.height[c] + h.one[c], _OTHER)
+        if h.one[c] and (c == lowest or bits > h.height[c]):
+            taken = _take_one(h, c, chain, taken)
+            value += np.int64(1) << (c - lowest)
+            h.own[c], bits = 1, bits - (c > lowest)
+        h.own[c] += bits
+        for _ in range(bits):
+            at = _choice(h, c, chain)
+            source = h.source[c, at]
+            taken = _take(h, c, at, chain, taken)
+            value += np.int64(1) << (c - lowest)
+            if c == h.place[source] + h.width[source] - 1:
+                begin = h.begin[source]
+                most = h.most[source] >> (begin - h.place[source])
+                value -= ((np.int64(1) << (c + 1 - begin)) - 1 - most) << (begin - lowest)
+    h.place[terms + chain], h.width[terms + chain], h.most[terms + chain] = lowest, _bits(value), value
+    return taken
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _choice(h: Any, c: int, chain: int) -> Any:
+    """The place in column c of the bit to take: the next one of a source of which the chain has the one below, else one of the source
+    that goes on highest; so that there are few slices."""
+    best, best_end = h.height[c] - 1, -1
+    for at in range(h.height[c] - 1, max(h.height[c] - 1 - _LOOKED_AT, -1), -1):
+        source = h.source[c, at]
+        end = h.place[source] + h.width[source]
+        if h.seen[source] == chain * COLUMNS + c - 1:
+            end += COLUMNS
+        if end > best_end:
+            best, best_end = at, end
+    return best
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _take(h: Any, c: int, at: int, chain: int, taken: int) -> int:
+    """Moves a bit from its column to the chain; returns how many bits all chains have."""
+    source = h.source[c, at]
+    if h.seen[source] != chain * COLUMNS + c - 1:
+        h.begin[source] = c
+    h.seen[source] = chain * COLUMNS + c
+    h.chain[taken], h.of[taken], h.column[taken] = chain, source, c
+    h.height[c] -= 1
+    h.source[c, at] = h.source[c, h.height[c]]
+    return taken + 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _take_one(h: Any, c: int, chain: int, taken: int) -> int:
+    """The same for a one of the constant."""
+    h.chain[taken], h.of[taken], h.column[taken] = chain, CONSTANT, c
+    h.one[c] = 0
+    return taken + 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _take_all(h: Any, c: int, chain: int, taken: int) -> int:
+    """All that column c has."""
+    if h.one[c]:
+        taken = _take_one(h, c, chain, taken)
+    while h.height[c]:
+        taken = _take(h, c, h.height[c] - 1, chain, taken)
+    return taken

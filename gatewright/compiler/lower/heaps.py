@@ -1,0 +1,102 @@
+"""Sums whose terms are heaps of bits, as chains of the three-operand adder (compiler/arithmetic/heap.py): sums of slices of rows.
+
+All is unsigned, as in trees (ir/offsets.py): operands add what flips their bits, and the last chain of every sum takes that back. A row
+that is cut in slices is the sum of these, each as far up as it lies; the highest one has the row's sign.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gatewright.compiler.arithmetic.heap import CONSTANT, Chains, compress
+from gatewright.compiler.lower.terms import Rows, Terms, Wanted
+from gatewright.ir.fixed import Ints
+from gatewright.ir.netlist import NetlistBuilder, widths
+from gatewright.ir.offsets import offsets
+
+_TRIES = {0: 1, 1: 2, 2: 8, 3: 64}
+"""How often a compressor tree is tried, by effort."""
+
+
+def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints, Ints]:
+    """Rows of the sums of their terms, their biases (how much larger than the sum every row is) and their depths in additions.
+
+    With `wanted` the biases are 0; else all rows are unsigned numbers.
+    """
+    terms = terms[np.argsort(terms.out, kind="stable")]
+    low, high = b.lo[terms.row], b.hi[terms.row]
+    width, sign = widths(low, high), np.where(terms.negative, -1, 1)
+    offset = offsets(low < 0, width, terms.negative)
+    most = np.where(terms.negative, -low, high) + offset
+    taken_back = np.zeros(sums, np.int64)
+    np.add.at(taken_back, terms.out, sign * terms.bias << terms.shift)
+    moved = taken_back.copy()
+    np.add.at(moved, terms.out, offset << terms.shift)
+    if wanted:
+        constant, size = wanted.imm - moved, widths(wanted.lo, wanted.hi)
+    else:
+        reach = np.zeros(sums, np.int64)
+        np.add.at(reach, terms.out, most << terms.shift)
+        constant, size = 0 * moved, widths(0 * reach, reach)
+    first = np.searchsorted(terms.out, np.arange(sums + 1))
+    chains = compress(first, terms.shift, width, most, terms.depth, constant & (np.int64(1) << size) - 1, size, _TRIES[b.effort])
+    return _built(b, terms, chains, sums, taken_back, wanted)
+
+
+def _built(b: NetlistBuilder, terms: Terms, chains: Chains, sums: int, bias: Ints, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
+    """The chains' rows, level by level. `bias`: of the terms of every sum together."""
+    count = len(terms.row)
+    row = np.concatenate([terms.row, np.zeros(len(chains.out), np.int64)])
+    place = np.concatenate([terms.shift, chains.place])
+    negative = np.concatenate([terms.negative, np.zeros(len(chains.out), np.bool_)])
+    ones = np.zeros(len(chains.out), np.int64)
+    fixed = chains.source == CONSTANT
+    np.add.at(ones, chains.chain[fixed], np.int64(1) << chains.column[fixed] - chains.place[chains.chain[fixed]])
+    chain, source, begin, end = _slices(chains, place)
+    rows, depth, bias = np.full(sums, -1), np.zeros(sums, np.int64), bias.copy()
+    for level, last in sorted(set(zip(chains.level.tolist(), chains.last.tolist(), strict=True))):
+        which = np.flatnonzero((chains.level == level) & (chains.last == last))
+        index = np.full(len(chains.out), -1)
+        index[which] = np.arange(len(which))
+        k = np.flatnonzero(index[chain] >= 0)
+        operand, own = row[source[k]], widths(b.lo[row[source[k]]], b.hi[row[source[k]]])
+        k, operand, own = (v[begin[k] < own] for v in (k, operand, own))  # a sum can be narrower than its chain
+        low, stop, of = begin[k], np.minimum(end[k], own), index[chain[k]]
+        signed = (b.lo[operand] < 0) & (stop == own)
+        shift = place[source[k]] + low - chains.place[chain[k]]
+        imm = ones[which]
+        np.add.at(imm, of, offsets(signed, stop - low, negative[source[k]]) << shift)
+        cut = np.flatnonzero((low > 0) | (stop < own))
+        operand[cut] = b.bits(operand[cut], low[cut], (stop - low)[cut], signed[cut])
+        out = chains.out[which]
+        imm = wanted.imm[out] - bias[out] if last and wanted else imm
+        made = np.zeros(len(which), np.int64)
+        some = np.flatnonzero(np.bincount(of, minlength=len(which)))
+        bounds = (wanted.lo[out[some]], wanted.hi[out[some]]) if last and wanted else None
+        first = np.append(np.searchsorted(of, some), len(of))
+        made[some] = b.sum(first, operand, shift, negative[source[k]], imm[some], bounds)
+        none = np.delete(np.arange(len(which)), some)  # all operands have turned out to be nothing
+        if len(none):
+            made[none] = b.const(imm[none])
+        if not (last and wanted):
+            np.add.at(bias, out, imm << chains.place[which])
+        row[count + which] = made
+        if last:
+            rows[out], depth[out] = made, level
+    empty = np.flatnonzero(rows < 0)
+    if len(empty):
+        rows[empty] = b.const(wanted.imm[empty] if wanted else 0 * empty)
+    return rows.astype(np.int32), bias if wanted is None else 0 * bias, depth
+
+
+def _slices(chains: Chains, place: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """(chain, source, lowest bit, end) of the runs of bits that chains take of their sources, in order of the chains."""
+    k = np.flatnonzero(chains.source != CONSTANT)
+    chain, source, column = chains.chain[k], chains.source[k], chains.column[k]
+    order = np.lexsort((column, source, chain))
+    chain, source, bit = chain[order], source[order], (column - place[source])[order]
+    starts = np.ones(len(k), np.bool_)
+    starts[1:] = (chain[1:] != chain[:-1]) | (source[1:] != source[:-1]) | (bit[1:] != bit[:-1] + 1)
+    begin = np.flatnonzero(starts)
+    end = np.append(begin[1:], len(k))
+    return chain[begin], source[begin], bit[begin], bit[end - 1] + 1 if len(k) else bit
