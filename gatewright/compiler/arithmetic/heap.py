@@ -29,6 +29,8 @@ _WORTH = np.array([30, 19, 18, 17, 16, 15, 14, 13, 12])
 """Tenths of bits per LUT from which on a chain is built before it must be; all are tried."""
 _NOISE = 200
 """In thousandths: by how much a chain may seem better than it is."""
+_MORE = 4
+"""How many times more trees are tried before a sum gets more levels than it may have, if it is more than one."""
 _MOST_LEVELS = 40
 """Where so many levels do not suffice, the last sum takes all that is left, in as many chains as it needs."""
 _LOOKED_AT = 32
@@ -57,16 +59,18 @@ class Chains(NamedTuple):
     last: Any
 
 
-def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, constant: Ints, size: Ints, tries: int) -> Chains:
+def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, constant: Ints, size: Ints, limit: int,
+             tries: int) -> Chains:
     """Chains of the sums of the terms first[i]:first[i+1], plus constant[i] >= 0, modulo 2**size[i]: as few levels as can be, and
-    of `tries` times as many trees as there are limits the one with the fewest LUTs.
+    of `tries` times as many trees as there are limits the one with the fewest LUTs; where that would be more than `limit` levels, more
+    trees are tried.
 
     Terms are unsigned numbers of `width` bits up to `most`, `place` places up, below bit COLUMNS, there after `level` additions.
     """
     terms, known = np.stack([place, width, most, level]), dict[tuple[bytes, int, int], int]()
     keys = [(terms[:, first[i]:first[i + 1]].tobytes(), int(constant[i]), int(size[i])) for i in range(len(size))]
     alike = np.array([known.setdefault(key, i) for i, key in enumerate(keys)], np.int64)
-    return Chains(*_compress(first, *terms, constant, size, alike, tries))
+    return Chains(*_compress(first, *terms, constant, size, alike, limit, tries))
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -78,7 +82,7 @@ def rough_luts(terms: int, bits: int) -> float:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constant: Any, size: Any, alike: Any,
-              tries: int) -> Any:
+              limit: int, tries: int) -> Any:
     sums, terms = len(size), len(place)
     plan, chains, bits = np.zeros((sums, 4), np.int64), np.zeros(sums + 1, np.int64), np.zeros(sums + 1, np.int64)
     of_bits, of_chains = np.zeros((3, 0), np.int64), np.zeros((4, 0), np.int64)
@@ -89,7 +93,8 @@ def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constan
                 continue
             if counts:
                 known = alike[i] < i
-                plan[i] = plan[alike[i]] if known else _planned(place[at], width[at], most[at], level[at], constant[i], size[i], tries)
+                plan[i] = plan[alike[i]] if known else _planned(place[at], width[at], most[at], level[at], constant[i], size[i],
+                                                                limit, tries)
             h = _room(place[at], width[at], most[at], level[at], plan[i, 0])
             _, number, taken = _build(h, count, constant[i], size[i], plan[i])
             if counts:
@@ -109,14 +114,16 @@ def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constan
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _planned(place: Any, width: Any, most: Any, level: Any, constant: int, size: int, tries: int) -> Any:
+def _planned(place: Any, width: Any, most: Any, level: Any, constant: int, size: int, limit: int, tries: int) -> Any:
     """(levels, row of _TALLEST, worth, seed) of the cheapest tree of one sum, of as few levels as there can be."""
     levels, least, best = int(level.max()), -1, np.zeros(4, np.int64)
     while least < 0:
         levels += 1
         heap = _room(place, width, most, level, levels)
         for table in range(len(_TALLEST)):
-            for attempt in range(0 if least >= 0 else tries):
+            for attempt in range(_MORE * tries if levels == limit and tries > 1 and table == 0 else tries):
+                if least >= 0 and (table or attempt >= tries):
+                    break
                 for tenths in _WORTH:
                     plan = np.array([levels, table, tenths, attempt])
                     luts = _build(heap, len(place), constant, size, plan)[0]

@@ -6,22 +6,28 @@ that is cut in slices is the sum of these, each as far up as it lies; the highes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from gatewright.compiler.arithmetic.depth import levels
+from gatewright.compiler.arithmetic.digits import Bools
 from gatewright.compiler.arithmetic.heap import CONSTANT, Chains, compress
 from gatewright.compiler.lower.terms import Rows, Terms, Wanted
+from gatewright.compiler.lower.trees import trees
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.offsets import offsets
 
-_TRIES = {0: 1, 1: 2, 2: 8, 3: 64}
+_TRIES = {0: 1, 1: 8, 2: 8, 3: 64}
 """How often a compressor tree is tried, by effort."""
 
 
 def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints, Ints]:
     """Rows of the sums of their terms, their biases (how much larger than the sum every row is) and their depths in additions.
 
-    With `wanted` the biases are 0; else all rows are unsigned numbers.
+    With `wanted` the biases are 0; else all rows are unsigned numbers. No sum is deeper than the deepest tree of additions would be: the
+    few that would be so are trees.
     """
     terms = terms[np.argsort(terms.out, kind="stable")]
     low, high = b.lo[terms.row], b.hi[terms.row]
@@ -39,8 +45,28 @@ def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
         np.add.at(reach, terms.out, most << terms.shift)
         constant, size = 0 * moved, widths(0 * reach, reach)
     first = np.searchsorted(terms.out, np.arange(sums + 1))
-    chains = compress(first, terms.shift, width, most, terms.depth, constant & (np.int64(1) << size) - 1, size, _TRIES[b.effort])
-    return _built(b, terms, chains, sums, taken_back, wanted)
+    load = np.bincount(terms.out, float(b.arity) ** terms.depth, minlength=sums) + (constant != 0)
+    limit = int(levels(np.maximum(load, 1.0), b.arity).max(initial=0))
+    chains = compress(first, terms.shift, width, most, terms.depth, constant & (np.int64(1) << size) - 1, size, limit, _TRIES[b.effort])
+    late = np.zeros(sums, np.bool_)
+    late[chains.out[chains.level > limit]] = True
+    rows, bias, depth = _built(b, terms, _without(chains, late, len(terms.row)), sums, taken_back, wanted)
+    if late.any():
+        index = np.cumsum(late) - 1
+        left = terms[late[terms.out]]
+        left = replace(left, out=index[left.out])
+        rows[late], bias[late], depth[late] = trees(b, left, int(late.sum()), wanted and wanted[late])
+    return rows, bias, depth
+
+
+def _without(chains: Chains, late: Bools, terms: int) -> Chains:
+    """Without the chains of sums that are `late`."""
+    kept = ~late[chains.out]
+    number, bit = np.cumsum(kept) - 1, kept[chains.chain]
+    source = chains.source[bit]
+    source = np.where(source < terms, source, terms + number[np.maximum(source - terms, 0)])
+    return Chains(number[chains.chain[bit]], source, chains.column[bit], chains.out[kept], chains.level[kept], chains.place[kept],
+                  chains.last[kept])
 
 
 def _built(b: NetlistBuilder, terms: Terms, chains: Chains, sums: int, bias: Ints, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
