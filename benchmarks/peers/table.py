@@ -18,8 +18,9 @@ stored results of the yardstick's authors, at the fewest cycles that they found 
 columns *paired* and *CLB*: LUTs after pairing small functions into LUTs with two outputs, and the logic blocks that these, the
 registers and the carry chains need at least ([delay-model.md](delay-model.md#synthesis)). `ratio` is gatewright's LUTs over the
 other's, after pairing in brackets. CPU seconds of a build are those from integer weights to the pipelined kernel with its proof, on
-whatever machine measured them. *Plain Verilog*: three-operand sums are left to open synthesis, which spends two LUTs a bit on them
-and shares most of these in pairs; Vivado finds the adder by itself.
+whatever machine measured them. *Plain Verilog*: no mapped cells. Open synthesis then spends
+two LUTs a bit on three operands (for Yosys gatewright's RTL says saved carries and an addition there) and shares most of these in
+pairs; Vivado finds the adder by itself where it is a plain sum.
 
 {table}
 
