@@ -75,12 +75,18 @@ def used_bits(netlist: Netlist, among: Bools | None = None) -> Masks:
 
     Outputs read all bits of their rows.
     """
-    read = operand_bits(netlist)
-    used = np.zeros(len(netlist), np.uint64)
+    read, used = operand_bits(netlist), _output_bits(netlist)
     np.bitwise_or.at(used, netlist.arg, read if among is None else np.where(among, read, np.uint64(0)))
+    return used
+
+
+def _output_bits(netlist: Netlist) -> Masks:
+    """The bits of every row that outputs read."""
+    used = np.zeros(len(netlist), np.uint64)
     for port in netlist.outputs:
         used[port.rows] = ones(netlist.widths[port.rows])
-    return np.where(constant(netlist), np.uint64(0), used)
+    used[constant(netlist)] = 0
+    return used
 
 
 def held_bits(netlist: Netlist, stage: Rows, segments: int) -> Iterator[Ints]:
@@ -88,10 +94,7 @@ def held_bits(netlist: Netlist, stage: Rows, segments: int) -> Iterator[Ints]:
     owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
     late = np.flatnonzero(stage[owner] > stage[netlist.arg])
     arg, until, read = netlist.arg[late], stage[owner[late]], operand_bits(netlist)[late]
-    outputs = np.zeros(len(netlist), np.uint64)
-    for port in netlist.outputs:
-        outputs[port.rows] = ones(netlist.widths[port.rows])
-    outputs[constant(netlist)] = 0
+    outputs = _output_bits(netlist)
     for k in range(segments):
         mask, later = outputs.copy(), until > k
         np.bitwise_or.at(mask, arg[later], read[later])

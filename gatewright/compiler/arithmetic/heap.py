@@ -2,10 +2,10 @@
 
 A chain takes from neighbouring columns up to three bits each, from its lowest one four and a one of the constant, and gives one bit per
 column and the carries (backends/add3.py says which heaps fit). It may take the upper half of one term beside the lower half of another
-one, so that its columns are full; a tree of whole terms leaves every second place empty. Which chain is built next is decided as in a
-Dadda tree ("Some schemes for parallel multipliers", 1965): enough of them that the levels that are left suffice, those first that remove
-most bits per LUT, as Parandeh-Afshar, Brisk and Ienne choose counters ("Efficient synthesis of compressor trees on FPGAs", 2008). That
-is tried several times, with other limits and with noise.
+one, so that its columns are full; a tree of whole terms leaves about a fifth of the places empty. Which chain is built next is decided
+as in a Dadda tree ("Some schemes for parallel multipliers", 1965): enough of them that the levels that are left suffice, those first
+that remove most bits per LUT, as Parandeh-Afshar, Brisk and Ienne choose counters ("Efficient synthesis of compressor trees on FPGAs",
+2008). That is tried several times, with other limits and with noise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from gatewright.compiler.arithmetic.chance import below
+from gatewright.compiler.arithmetic.tree_luts import bits
 from gatewright.ir.fixed import Ints
 
 CONSTANT = -1
@@ -74,43 +76,45 @@ def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, con
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def rough_luts(terms: int, bits: int) -> float:
-    """About how many LUTs a compressor tree of so many terms with so many bits takes, for searches: least squares on 1,200 sums of four
-    networks, 2.1 LUTs off (root mean square)."""
-    return -3.8 + 0.69 * terms + 0.528 * bits
+def rough_luts(terms: int, width: int) -> float:
+    """About how many LUTs a compressor tree of so many terms, `width` bits together, takes, for searches: least squares on 1,200 sums of
+    four networks, 2.1 LUTs off (root mean square)."""
+    return -3.8 + 0.69 * terms + 0.528 * width
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constant: Any, size: Any, alike: Any,
               limit: int, tries: int) -> Any:
-    sums, terms = len(size), len(place)
-    plan, chains, bits = np.zeros((sums, 4), np.int64), np.zeros(sums + 1, np.int64), np.zeros(sums + 1, np.int64)
-    of_bits, of_chains = np.zeros((3, 0), np.int64), np.zeros((4, 0), np.int64)
-    for counts in (True, False):
-        for i in range(sums):
-            at, count = slice(first[i], first[i + 1]), first[i + 1] - first[i]
-            if count == 0:
-                continue
-            if counts:
-                known = alike[i] < i
-                plan[i] = plan[alike[i]] if known else _planned(place[at], width[at], most[at], level[at], constant[i], size[i],
-                                                                limit, tries)
-            h = _room(place[at], width[at], most[at], level[at], plan[i, 0])
-            _, number, taken = _build(h, count, constant[i], size[i], plan[i])
-            if counts:
-                chains[i + 1], bits[i + 1] = number, taken
-                continue
-            made, to = chains[i], slice(bits[i], bits[i + 1])
-            source = h.of[:taken]
-            of_bits[0, to], of_bits[2, to] = made + h.chain[:taken], h.column[:taken]
-            of_bits[1, to] = np.where(source == CONSTANT, CONSTANT, source + np.where(source < count, first[i], terms + made - count))
-            to = slice(made, made + number)
-            of_chains[0, to], of_chains[1, to] = i, h.level[count:count + number]
-            of_chains[2, to], of_chains[3, made + number - 1] = h.place[count:count + number], 1
-        if counts:
-            chains, bits = np.cumsum(chains), np.cumsum(bits)
-            of_bits, of_chains = np.zeros((3, bits[-1]), np.int64), np.zeros((4, chains[-1]), np.int64)
+    terms, plan = len(place), np.zeros((len(size), 4), np.int64)
+    of_bits, taken, of_chains, made = np.zeros((3, 1024), np.int64), 0, np.zeros((4, 256), np.int64), 0
+    for i in range(len(size)):
+        at, count = slice(first[i], first[i + 1]), first[i + 1] - first[i]
+        if count == 0:
+            continue
+        own = place[at], width[at], most[at], level[at]
+        plan[i] = plan[alike[i]] if alike[i] < i else _planned(own[0], own[1], own[2], own[3], constant[i], size[i], limit, tries)
+        h = _room(own[0], own[1], own[2], own[3], plan[i, 0])
+        _, chains, bits_taken = _build(h, count, constant[i], size[i], plan[i])
+        of_bits, of_chains = _grown(of_bits, taken + bits_taken), _grown(of_chains, made + chains)
+        to, source = slice(taken, taken + bits_taken), h.of[:bits_taken]
+        of_bits[0, to], of_bits[2, to] = made + h.chain[:bits_taken], h.column[:bits_taken]
+        of_bits[1, to] = np.where(source == CONSTANT, CONSTANT, source + np.where(source < count, first[i], terms + made - count))
+        to = slice(made, made + chains)
+        of_chains[0, to], of_chains[1, to] = i, h.level[count:count + chains]
+        of_chains[2, to], of_chains[3, made + chains - 1] = h.place[count:count + chains], 1
+        taken, made = taken + bits_taken, made + chains
+    of_bits, of_chains = of_bits[:, :taken].copy(), of_chains[:, :made].copy()
     return of_bits[0], of_bits[1], of_bits[2], of_chains[0], of_chains[1], of_chains[2], of_chains[3] == 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _grown(columns: Any, length: int) -> Any:
+    """The same columns, with room for at least `length` rows."""
+    if length <= columns.shape[1]:
+        return columns
+    more = np.zeros((len(columns), max(length, 2 * columns.shape[1])), np.int64)
+    more[:, :columns.shape[1]] = columns
+    return more
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -135,10 +139,10 @@ def _planned(place: Any, width: Any, most: Any, level: Any, constant: int, size:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _room(place: Any, width: Any, most: Any, level: Any, levels: int) -> Any:
     """Room for as many chains as there are bits, of which every one is taken once a level at most."""
-    terms, bits = len(place), int(width.sum()) + COLUMNS
-    sources, columns = np.zeros((6, terms + bits), np.int64), np.zeros((2, COLUMNS, terms + bits), np.int64)
+    terms, room = len(place), int(width.sum()) + COLUMNS
+    sources, columns = np.zeros((6, terms + room), np.int64), np.zeros((2, COLUMNS, terms + room), np.int64)
     sources[0, :terms], sources[1, :terms], sources[2, :terms], sources[3, :terms] = place, width, most, level
-    counts, taken = np.zeros((4, COLUMNS), np.int64), np.zeros((3, levels * bits), np.int64)
+    counts, taken = np.zeros((4, COLUMNS), np.int64), np.zeros((3, levels * room), np.int64)
     return _Heap(sources[0], sources[1], sources[2], sources[3], sources[4], sources[5], columns[0], columns[1],
                  counts[0], counts[1], counts[2], counts[3], taken[0], taken[1], taken[2], np.zeros(1, np.uint64))
 
@@ -216,10 +220,10 @@ def _last_start(h: Any, size: int) -> int:
     if h.later.any():
         return -1
     for c in range(size):
-        bits = h.height[c] + h.one[c]
-        if start < size and bits > _OTHER:
+        there = h.height[c] + h.one[c]
+        if start < size and there > _OTHER:
             return -1
-        if start == size and bits > 1:
+        if start == size and there > 1:
             start = c
             if h.height[c] > _LOWEST:
                 return -1
@@ -233,11 +237,11 @@ def _best(h: Any, size: int, tallest: int, worth: int) -> Any:
     bottom = 0
     while bottom < size and h.height[bottom] + h.later[bottom] + h.one[bottom] <= 1:
         bottom += 1
-    best, best_gain, best_luts, best_taken = (-1, 0, 0), 0, 1, 0
+    best, best_gain, best_luts, best_taken, noisy = (-1, 0, 0), 0, 1, 0, h.random[0] != 0
     for lowest in range(size):
         if h.height[lowest] + h.one[lowest] < 2:
             continue
-        below, value, high = 0, np.int64(0), False
+        under, value, high = 0, np.int64(0), False
         for c in range(lowest, size):
             there = min(h.height[c], _LOWEST) + h.one[c] if c == lowest else min(h.height[c] + h.one[c], _OTHER)
             if there == 0:
@@ -247,38 +251,21 @@ def _best(h: Any, size: int, tallest: int, worth: int) -> Any:
             for top in (there, 1):
                 if top == 1 and (c == lowest or there == 1):
                     continue
-                taken = below + top
-                bits = min(_bits(value + (np.int64(top) << (c - lowest))), size - lowest)
+                taken = under + top
+                left = min(bits(value + (np.int64(top) << (c - lowest))), size - lowest)
                 luts = min(c - lowest + (1 if top == 1 else 2), size - lowest)
                 if taken <= 5:
-                    luts = min(luts, (bits + 1) // 2)
-                gain = taken - bits
+                    luts = min(luts, (left + 1) // 2)
+                gain = taken - left
                 if gain <= 0 or (10 * gain < worth * luts and not high):
                     continue
-                gain *= 1000 + _noise(h)
+                gain *= 1000 + (below(h.random, _NOISE) if noisy else 0)
                 better = gain * best_luts - best_gain * luts
                 if better > 0 or (better == 0 and taken > best_taken):
                     best, best_gain, best_luts, best_taken = (lowest, c, top), gain, luts, taken
-            below += there
+            under += there
             value += np.int64(there) << (c - lowest)
     return best
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _noise(h: Any) -> int:
-    """A number below _NOISE, from a linear congruence (Knuth's MMIX); always 0 for the seed 0."""
-    if h.random[0] == 0:
-        return 0
-    h.random[0] = h.random[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-    return int(h.random[0] >> np.uint64(33)) % _NOISE
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _bits(value: int) -> int:
-    count = 0
-    while value >> count:
-        count += 1
-    return count
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -287,13 +274,13 @@ def _take_chain(h: Any, terms: int, lowest: int, highest: int, top: int, chain: 
     value = np.int64(0)
     h.own[:] = 0
     for c in range(lowest, highest + 1):
-        bits = min(h.height[c], _LOWEST) if c == lowest else top if c == highest else min(h.height[c] + h.one[c], _OTHER)
-        if h.one[c] and (c == lowest or bits > h.height[c]):
+        more = min(h.height[c], _LOWEST) if c == lowest else top if c == highest else min(h.height[c] + h.one[c], _OTHER)
+        if h.one[c] and (c == lowest or more > h.height[c]):
             taken = _take_one(h, c, chain, taken)
             value += np.int64(1) << (c - lowest)
-            h.own[c], bits = 1, bits - (c > lowest)
-        h.own[c] += bits
-        for _ in range(bits):
+            h.own[c], more = 1, more - (c > lowest)
+        h.own[c] += more
+        for _ in range(more):
             at = _choice(h, c, chain)
             source = h.source[c, at]
             taken = _take(h, c, at, chain, taken)
@@ -302,7 +289,7 @@ def _take_chain(h: Any, terms: int, lowest: int, highest: int, top: int, chain: 
                 begin = h.begin[source]
                 most = h.most[source] >> (begin - h.place[source])
                 value -= ((np.int64(1) << (c + 1 - begin)) - 1 - most) << (begin - lowest)
-    h.place[terms + chain], h.width[terms + chain], h.most[terms + chain] = lowest, _bits(value), value
+    h.place[terms + chain], h.width[terms + chain], h.most[terms + chain] = lowest, bits(value), value
     return taken
 
 

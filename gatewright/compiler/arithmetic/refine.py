@@ -14,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from gatewright.compiler.arithmetic.chance import below
 from gatewright.compiler.arithmetic.depth import levels, places
 from gatewright.compiler.arithmetic.heap import rough_luts
 from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, bits, tree_luts
@@ -46,11 +47,11 @@ def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
     while s.number[_WORK] < work:
         s.number[_WORK] += 1
         recent = min(s.number[_RECENT], RECENT)
-        row = s.recent[_below(s, recent)] if recent and _below(s, 2) else _below(s, s.number[_SUMS])
+        row = s.recent[below(s.random, recent)] if recent and below(s.random, 2) else below(s.random, s.number[_SUMS])
         if s.length[row] == 0:
             continue
         now = heat * (1.0 - s.number[_WORK] / work)
-        if row >= s.number[_OUTPUTS] and _below(s, 3) == 0:
+        if row >= s.number[_OUTPUTS] and below(s.random, 3) == 0:
             _dissolve(s, row, now)
         else:
             _share(s, row, now)
@@ -94,16 +95,9 @@ def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _below(s: Any, limit: int) -> int:
-    """A number from 0 to limit - 1; a linear congruence (Knuth's MMIX), of which the high bits are taken."""
-    s.random[0] = s.random[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-    return int(s.random[0] >> np.uint64(33)) % limit
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _accepts(s: Any, costs: float, heat: float) -> bool:
     """Always what costs nothing; what costs LUTs the more seldom, the more it costs and the colder it is."""
-    return costs <= 0 or (heat > 0.0 and _below(s, 1 << 20) < (1 << 20) * np.exp(-costs / heat))
+    return costs <= 0 or (heat > 0.0 and below(s.random, 1 << 20) < (1 << 20) * np.exp(-costs / heat))
 
 
 # -- digits of sums ------------------------------------------------------------------------------------------------------
@@ -258,17 +252,17 @@ def _share(s: Any, row: int, heat: float) -> None:
     """What a sum and another one have in common becomes a node, or is read from the other where it is all of a node."""
     outputs, operands = s.number[_OUTPUTS], s.number[_OPERANDS]
     i = s.head[row]
-    for _ in range(_below(s, s.length[row])):
+    for _ in range(below(s.random, s.length[row])):
         i = s.next_digit[i]
     j = s.reader[s.node[i]]
-    for _ in range(_below(s, s.readers[s.node[i]])):
+    for _ in range(below(s.random, s.readers[s.node[i]])):
         j = s.next_use[j]
     other, distance, differ = s.row[j], s.shift[j] - s.shift[i], s.sign[j] ^ s.sign[i]
     if other == row:
         return
     common = _common(s, row, other, distance, differ)
-    if common > 2 and _below(s, 3) == 0:
-        drop = _below(s, common)
+    if common > 2 and below(s.random, 3) == 0:
+        drop = below(s.random, common)
         common -= 1
         for column in range(2):
             s.lists[0, column, drop] = s.lists[0, column, common]

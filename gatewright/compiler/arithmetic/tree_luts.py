@@ -60,8 +60,11 @@ def _sort(terms: Any, count: int, level: int) -> None:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def bits(most: int) -> Any:
-    """Bits of the numbers 0..most; exact below 2**53, and within one beyond."""
-    return math.frexp(float(most))[1] if most > 0 else 0
+    """Bits of the numbers 0..most, most < 2**62."""
+    if most <= 0:
+        return 0
+    count = math.frexp(float(most))[1]  # one too many where the float is rounded up to a power of two
+    return count if most >> count - 1 else count - 1
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]

@@ -42,14 +42,14 @@ def retime(netlist: Netlist, stage: Rows, segments: int, delay: Floats, budget: 
     source, user, bits = _reads(netlist)
     if segments == 1 or len(source) >= MAX_CONSTRAINTS:
         return stage
-    n = len(netlist)
+    n, (reader, group, size) = len(netlist), _groups(netlist, source, user, bits)
     pairs = np.unique(source << 32 | user)
-    far = _too_far(n, pairs >> 32, pairs & (1 << 32) - 1, np.minimum(delay, budget), budget, MAX_CONSTRAINTS)
-    reader, group, size = _groups(netlist, source, user, bits)
+    source, user = pairs >> 32, pairs & (1 << 32) - 1
+    far = _too_far(n, source, user, np.minimum(delay, budget), budget, MAX_CONSTRAINTS)
     if len(pairs) + len(group) + len(far[0]) >= MAX_CONSTRAINTS:
         return stage
-    early = np.concatenate([pairs >> 32, reader, far[0]])   # at[late] - at[early] >= gap
-    late = np.concatenate([pairs & (1 << 32) - 1, n + group, far[1]])
+    early = np.concatenate([source, reader, far[0]])   # at[late] - at[early] >= gap
+    late = np.concatenate([user, n + group, far[1]])
     gap = np.repeat([0, 1], [len(pairs) + len(group), len(far[0])])
     at = np.concatenate([stage.astype(np.int64), np.zeros(len(size), np.int64)])
     np.maximum.at(at, n + group, at[reader])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewright.compiler.arithmetic.chains import sum_luts
-from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, tree_luts
+from gatewright.compiler.arithmetic.tree_luts import COLUMNS, HIGH, LEVEL, LOW, NEGATIVE, NODE, SHIFT, bits, tree_luts
 from gatewright.compiler.lower.terms import Terms
 from gatewright.compiler.lower.trees import trees
 from gatewright.ir.netlist import NetlistBuilder
@@ -30,3 +30,9 @@ def test_of_random_terms(seed: int, arity: int) -> None:
         terms[column] = v
     built = int(sum_luts(b.build(), arity == 3).sum())
     assert abs(tree_luts(terms, count, 0, arity) - built) <= max(2, built // 12)  # terms of like places may meet in another order
+
+
+def test_bits_are_exact() -> None:
+    """Also where a float is rounded up to the next power of two."""
+    assert [bits(x) for k in range(1, 62) for x in ((1 << k) - 1, 1 << k)] == [n for k in range(1, 62) for n in (k, k + 1)]
+    assert bits(0) == 0
