@@ -16,6 +16,7 @@ from gatewright.backends.hls.dialect import Dialect
 from gatewright.backends.part import load_part
 from gatewright.compiler.driver import ports
 from gatewright.compiler.lower import lower
+from gatewright.compiler.schedule.dsp import products_in_dsps
 from gatewright.compiler.schedule.pipeline import pipeline
 from gatewright.ir.design import Design
 from gatewright.ir.exact import ROUND_NUMBER, exacts
@@ -53,13 +54,14 @@ def codes(graphs: Iterable[Graph], vectors: int) -> dict[str, Any]:
     return result
 
 
-def design_of_graph(g: Graph) -> Design:
-    return Design.single("dut", pipeline(lower(g)[0], load_part(), 5.0)[0], *ports(g))
+def design_of_graph(g: Graph, dsps: int = 0) -> Design:
+    netlist = products_in_dsps(lower(g)[0], load_part(), dsps)[0]
+    return Design.single("dut", pipeline(netlist, load_part(), 5.0)[0], *ports(g))
 
 
-def sources(g: Graph, folder: Path, dialect: Dialect, **header: Any) -> Sources:
+def sources(g: Graph, folder: Path, dialect: Dialect, dsps: int = 0, **header: Any) -> Sources:
     """The C++ of the Graph, written into a folder."""
-    design, values = design_of_graph(g), {**HEADER, **header}
+    design, values = design_of_graph(g, dsps), {**HEADER, **header}
     for path, text in hls.emit(dialect, design, g, values).items():
         file = folder / Path(path).name
         file.write_text(text)

@@ -13,17 +13,19 @@ from hls_graphs import HEADER, design_of_graph, joined, meant
 from gatewright.backends import hls
 from gatewright.backends.hls import loops
 from gatewright.backends.hls.dialect import AC, AP, Dialect
+from gatewright.backends.hls.rows import Rows
 from gatewright.backends.hls.text import Writer
 from gatewright.errors import UserError
 from gatewright.ir.graph import Graph
+from gatewright.ir.netlist_text import parse
 from gatewright.ir.ops import OPS, Dense, Divide, Input, Region, Reshape, SquareRoot
 
 X = given("x", "[3]", "-8..7")
 DENSE = "dense {weight = [[3, -2], [5, 1], [0, 4]], bias = [1, 0]}"
 
 
-def layers(g: Graph, dialect: Dialect = AP, **header: Any) -> str:
-    files = hls.emit(dialect, design_of_graph(g), g, {**HEADER, **header})
+def layers(g: Graph, dialect: Dialect = AP, dsps: int = 0, **header: Any) -> str:
+    files = hls.emit(dialect, design_of_graph(g, dsps), g, {**HEADER, **header})
     return files[f"{dialect.folder}/g_layers.cpp" if f"{dialect.folder}/g_layers.cpp" in files else f"{dialect.folder}/dut_layers.cpp"]
 
 
@@ -107,6 +109,44 @@ def test_adder_graphs_have_a_statement_a_row() -> None:
     text = layers(meant(op(DENSE, X)), kernel="adders")
     assert "const ap_int<4> v0 = in_x_codes[0];" in text
     assert "for (" not in function(text, "node")
+
+
+def products(dialect: Dialect = AP, dsps: int = 0, **header: Any) -> str:
+    g = meant(op("multiply {}", given("a", "[3]", "-8..7"), given("b", "[3]", "-4..3")))
+    return function(layers(g, dialect, dsps, **header), "node")
+
+
+def test_products_are_bound_to_what_they_are_in_verilog() -> None:
+    def bound(variable: str, impl: str) -> str:
+        return f"#pragma HLS BIND_OP variable={variable} op=mul impl={impl}\n"
+
+    luts, dsp = bound("product", "fabric"), bound("product", "dsp")
+    text = "const ap_int<7> product = x0[i] * x1[i];\n"
+    write = "y[i] = product;\n"
+    loop = "for (int i = 0; i < 3; ++i) {\n#pragma HLS UNROLL\n"
+    assert f"{loop}{text}{luts}{write}}}" in products()
+    assert f"{loop}{text}{dsp}{write}}}" in products(dsps=3)
+    assert f"{loop}if (i < 2) {{\n{text}{dsp}{write}}} else {{\n{text}{luts}{write}}}\n}}" in products(dsps=2)
+    rows = [line for line in products(dsps=2, kernel="adders").splitlines() if "*" in line or "BIND" in line]
+    names = [line.split()[2] for line in rows if "*" in line]
+    assert rows[1::2] == [bound(v, impl).strip() for v, impl in zip(names, ("dsp", "dsp", "fabric"), strict=True)]
+    assert "BIND" not in products(AC, dsps=2) + products(AC, kernel="adders")
+
+
+def test_a_loop_has_dsps_where_all_its_multipliers_are_covered() -> None:
+    """Three products in three cycles, by one multiplier, or in two, by two."""
+    for reuse, multipliers in ((3, 1), (2, 2)):
+        for dsps in range(4):
+            impl = "dsp" if dsps >= multipliers else "fabric"
+            assert products(dsps=dsps, reuse=reuse).count(f"op=mul impl={impl}\n") == products(dsps=dsps, reuse=reuse).count("BIND_OP") == 1
+
+
+def test_a_shifted_product_is_bound_before_it_is_shifted() -> None:
+    netlist = parse('netlist "n"\norigin "x"\n%0 = input 0[0] : -8..7 @"x"\n%1 = input 0[1] : -8..7 @"x"\n'
+                    '%2 = mul %0<<2, %1 : -224..256 @"x"\ninput "x" = %0 %1\noutput "y" = %2\n')
+    lines = list(Rows(netlist, AP)._statement(2))
+    assert lines == ["const ap_int<8> p2 = v0 * v1;", "#pragma HLS BIND_OP variable=p2 op=mul impl=fabric",
+                     "const ap_int<10> v2 = ap_int<10>(p2) << 2;"]
 
 
 def test_tasks_hand_every_array_from_one_to_one() -> None:

@@ -35,7 +35,7 @@ needs_headers = pytest.mark.skipif(missing(AP) or missing(AC), reason="the heade
 def test_every_operation(dialect: Dialect, kernel: str, reuse: int, tmp_path: Path) -> None:
     graphs = every_operation()
     g, inputs = joined(graphs), codes(graphs, 500)
-    written = sources(g, tmp_path, dialect, kernel=kernel, reuse=reuse)
+    written = sources(g, tmp_path, dialect, dsps=4, kernel=kernel, reuse=reuse)
     work = tmp_path / "work"
     work.mkdir()
     result = csim.verify(written, flat(inputs), expected(g, inputs), work)

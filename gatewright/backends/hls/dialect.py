@@ -16,8 +16,9 @@ from gatewright.ir.fixed import Fixed
 class Pragma:
     """What a loop, a function or an array is to become in hardware.
 
-    `kind` is `top`, `inline`, `dataflow`, `pipeline`, `unroll`, `partition` or `port`. `factor` is the initiation interval of a
-    pipeline, the copies of an unrolled body or the banks of an array; 0: all. `dim` of an array counts from 1; 0: all of them.
+    `kind` is `top`, `inline`, `dataflow`, `pipeline`, `unroll`, `partition`, `port`, or for a variable that a product is assigned to
+    `mul_in_luts`, `mul_in_dsp`. `factor` is the initiation interval of a pipeline, the copies of an unrolled body or the banks of an
+    array; 0: all. `dim` of an array counts from 1; 0: all of them.
     """
 
     kind: str
@@ -61,6 +62,8 @@ class Dialect:
             case "port":
                 return [f"#pragma HLS ARRAY_RESHAPE variable={p.variable} complete dim=0",
                         f"#pragma HLS INTERFACE ap_vld port={p.variable}"]
+            case "mul_in_luts" | "mul_in_dsp":
+                return [f"#pragma HLS BIND_OP variable={p.variable} op=mul impl={'dsp' if p.kind == 'mul_in_dsp' else 'fabric'}"]
             case _:
                 return []
 
@@ -75,7 +78,7 @@ class Dialect:
 class AcDialect(Dialect):
     """`ac_int` and `ac_fixed` with the pragmas of Catapult, and for loops those of oneAPI: they stand before what they are about.
 
-    Arrays have none: Catapult's script maps them to registers.
+    Arrays have none: Catapult's script maps them to registers. Products have none: the tools choose.
     """
 
     name = "ac_types"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.backends.hls.dialect import literal, plus
+from gatewright.backends.hls.dialect import Pragma, indented, literal, plus
 from gatewright.backends.hls.text import Elements, Writer, flat, index, moved, squeezed, strides
 from gatewright.ir.fixed import Fixed, FixedArray, Ints
 from gatewright.ir.graph import Op
@@ -81,7 +81,16 @@ def _plus(term: str) -> str:
 def multiply(w: Writer, op: Multiply, operands: Operands) -> Lines:
     (a, at), (b, bt) = operands
     e = Elements(w, op.type.shape, at.shape, bt.shape)
-    return w.loops([f"y[{e.y}] = {a}[{e.at(0)}] * {b}[{e.at(1)}];"])
+
+    def body(kind: str) -> Lines:
+        return [f"const {w.type(op.type)} product = {a}[{e.at(0)}] * {b}[{e.at(1)}];",
+                *w.dialect.pragmas([Pragma(kind, variable="product")]), f"y[{e.y}] = product;"]
+
+    if w.dsps >= w.copies:
+        return w.loops(body("mul_in_dsp"))
+    if not w.dsps or w.rolled:  # all turns of a loop have the same multipliers
+        return w.loops(body("mul_in_luts"))
+    return w.loops([f"if ({e.y} < {w.dsps}) {{", *indented(body("mul_in_dsp")), "} else {", *indented(body("mul_in_luts")), "}"])
 
 
 def extremum(w: Writer, op: Extremum, operands: Operands) -> Lines:

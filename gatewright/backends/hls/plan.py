@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,7 +17,9 @@ from gatewright.backends.identifiers import identifiers
 from gatewright.errors import UserError
 from gatewright.ir.design import Design, Port
 from gatewright.ir.graph import Graph, Op
-from gatewright.ir.ops import Input, Reshape
+from gatewright.ir.netlist import IN_DSP
+from gatewright.ir.netlist import Op as RowOp
+from gatewright.ir.ops import Input, Multiply, Reshape
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class _Planner:
     def __init__(self, dialect: Dialect, design: Design, graph: Graph, reuse: int, factors: Mapping[str, int], dataflow: bool) -> None:
         self.dialect, self.design, self.graph = dialect, design, graph
         self.reuse, self.factors, self.dataflow = reuse, factors, dataflow
+        netlist = design.kernels[0].netlist
+        in_dsp = (netlist.op == RowOp.MUL) & (netlist.imm == IN_DSP)
+        self.dsps = Counter(netlist.origins[k] for k in netlist.origin[in_dsp].tolist())
         self.taken = [design.name, f"{design.name}_layers", *(p.rtl for p in design.inputs + design.outputs)]
 
     def names(self, wanted: Iterable[str]) -> tuple[str, ...]:
@@ -79,8 +85,14 @@ class _Planner:
         all_layers = [*takes, *layers, *gives]
         return Plan(self.dialect, tuple(self._forked(all_layers) if self.dataflow else all_layers), self.dataflow)
 
-    def _writer(self, node: str) -> Writer:
-        return Writer(self.dialect, self.factors.get(node, self.reuse), self.dataflow)
+    def _writer(self, node: str, dsps: int = 0) -> Writer:
+        return Writer(self.dialect, self.factors.get(node, self.reuse), self.dataflow, dsps)
+
+    def _dsps(self, op: Op) -> int:
+        """How many of the products of `op` are in DSP blocks in the netlist, which knows the node of each."""
+        found = min(self.dsps[op.node], op.type.size) if isinstance(op, Multiply) else 0
+        self.dsps[op.node] -= found
+        return found
 
     def _layer(self, name: str, node: str, operands: Sequence[tuple[str, str, Array]], results: Sequence[tuple[str, str, Array]], w: Writer,
                nest: Sequence[str]) -> Layer:
@@ -145,7 +157,7 @@ class _Planner:
             raise UserError(f"the operation '{op.kind}' has no form in loops", node=op.node, remedy="Choose --kernel adders")
         distinct = list(dict.fromkeys(op.inputs))
         inside = {n: f"x{k}" if len(distinct) > 1 else "x" for k, n in enumerate(distinct)}
-        w = self._writer(op.node)
+        w = self._writer(op.node, self._dsps(op))
         nest = template(w, op, [(inside[n], self.graph.by_name[n].type) for n in op.inputs])
         result = values[op.name]
         operands = [(w.type(values[n].type), inside[n], values[n]) for n in distinct]

@@ -15,7 +15,7 @@ import numpy as np
 from gatewright.backends.hls.dialect import Dialect, Pragma, constant_type, literal, plus
 from gatewright.backends.hls.layer import Array, Layer
 from gatewright.ir.fixed import Fixed
-from gatewright.ir.netlist import Netlist, Op
+from gatewright.ir.netlist import IN_DSP, Netlist, Op
 from gatewright.ir.offsets import offset_form, operand_flips
 from gatewright.ir.usage import constant
 
@@ -104,10 +104,24 @@ class Rows:
                      tuple(self.dialect.block(signature, [Pragma("inline")], body)))
 
     def _statement(self, row: int) -> Iterable[str]:
+        if self.op[row] == Op.MUL:
+            yield from self._product(row)
+            return
         if self.op[row] == Op.TABLE:
             values = self.netlist.tables[self.imm[row]].tolist()
             yield f"static const {constant_type(min(values), max(values))} t{row}[{len(values)}] = {{{', '.join(map(literal, values))}}};"
         yield f"const {self.type(row)} v{row} = {self._expression(row)};"
+
+    def _product(self, row: int) -> Iterable[str]:
+        """A product is bound by the name of the variable that it is assigned to, so shifting it is a statement of its own."""
+        at = self.first[row]
+        a, b = (literal(self.lo[r]) if self.fixed[r] else f"v{r}" for r in self.arg[at:at + 2])
+        shift = self.shift[at] + self.shift[at + 1]
+        name, type_ = f"{'p' if shift else 'v'}{row}", Fixed(self.lo[row] >> shift, self.hi[row] >> shift, 0)
+        yield f"const {self.dialect.integer(type_)} {name} = {a} * {b};"
+        yield from self.dialect.pragmas([Pragma("mul_in_dsp" if self.imm[row] == IN_DSP else "mul_in_luts", variable=name)])
+        if shift:
+            yield f"const {self.type(row)} v{row} = {self.type(row)}({name}) << {shift};"
 
     def operand(self, place: int, row: int) -> str:
         """An operand; a shifted one is widened before to the type of `row`, modulo which the result is exact."""
@@ -138,10 +152,6 @@ class Rows:
                 c = self.arg[at]
                 a, b = (f"{self.type(row)}({self.operand(at + k, row)})" for k in (1, 2))
                 return (a if self.lo[c] else b) if self.fixed[c] else f"v{c} != 0 ? {a} : {b}"
-            case Op.MUL:
-                a, b = (literal(self.lo[r]) if self.fixed[r] else f"v{r}" for r in self.arg[at:at + 2])
-                shift = self.shift[at] + self.shift[at + 1]
-                return f"{self.type(row)}({a} * {b}) << {shift}" if shift else f"{a} * {b}"
             case _:
                 shifted = f"v{self.arg[at]} * {1 << self.shift[at]}" if self.shift[at] else f"v{self.arg[at]}"
                 place = f"{shifted}{plus(-self.aux[row])}"

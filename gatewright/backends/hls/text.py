@@ -23,10 +23,11 @@ class Writer:
     With `reuse` 1 every loop is unrolled. Otherwise the nest is one pipeline that takes at most `reuse` cycles: the outer loops
     stay loops, one is unrolled by a factor, those inside it completely.
     `task`: the function runs by itself, beside the others; otherwise it is a piece of the pipeline that calls it.
+    `dsps`: how many of its products of two tensors may be in DSP blocks.
     """
 
-    def __init__(self, dialect: Dialect, reuse: int = 1, task: bool = False) -> None:
-        self.dialect, self.reuse, self.task = dialect, reuse, task
+    def __init__(self, dialect: Dialect, reuse: int = 1, task: bool = False, dsps: int = 0) -> None:
+        self.dialect, self.reuse, self.task, self.dsps = dialect, reuse, task, dsps
         self.tables: list[str] = []
         self.axes: list[Axis] = []
         self.rolled: dict[str, int] = {}
@@ -52,6 +53,11 @@ class Writer:
         if pipelined:
             self.pragmas[pipelined].insert(0, Pragma("pipeline", left))
         return tuple("0" if size == 1 else name for name, size in axes)
+
+    @property
+    def copies(self) -> int:
+        """How many times what stands inside the loops of `outer` is built."""
+        return math.prod(self.rolled.get(name, size) for name, size in self.axes)
 
     def loops(self, body: Sequence[str]) -> list[str]:
         """The body inside the loops of `outer`."""
