@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gatewright.compiler.driver import exact_graph
+from gatewright.compiler.driver import exact_graph, opened
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
 
@@ -29,7 +29,7 @@ def measure(path: str, input_type: str | None) -> dict[str, Any]:
     steps: dict[str, float] = {}
     row: dict[str, Any] = {"model": path, "input_type": input_type, "cpu_s_after": steps}
     try:
-        _, graph, _, _ = exact_graph(path, Options(input_type=input_type),
+        _, graph, _, _ = exact_graph(opened(path, Options(input_type=input_type)),
                                      lambda step, _: steps.update({step: round(time.process_time(), 2)}))
         row |= {"ops": len(graph.ops), "elements": sum(op.type.size for op in graph.ops)}
     except UserError as error:

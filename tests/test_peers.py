@@ -20,7 +20,7 @@ from benchmarks.peers.description import Activation, Description, Grid, Layer, a
 from benchmarks.peers.plot import svg
 from benchmarks.peers.table import PAGE, alone, table
 from benchmarks.peers.to_onnx import to_onnx
-from gatewright.compiler.driver import exact_graph
+from gatewright.compiler.driver import exact_graph, opened
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
 
@@ -64,7 +64,7 @@ def test_layers_of_a_file_are_described(rounding: str, tmp_path: Path) -> None:
     model = described(Activation(Grid(False, 3, 0, False), True, rounding, True))
     file = tmp_path / "model.onnx"
     onnx.save(to_onnx(model), file)
-    graph = exact_graph(file, Options())[1]
+    graph = exact_graph(opened(file, Options()))[1]
     first, last = (op.node for op in graph.ops if op.kind == "dense")
     cut = from_json(json.loads(json.dumps(describe(graph, first, last, "cut"))))
     codes = cut.random_inputs(200)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.compiler.driver import exact_graph
+from gatewright.compiler.driver import exact_graph, opened
 from gatewright.compiler.options import Options
 from gatewright.ir.graph import Graph
 from gatewright.ir.ops import Dense, Requant
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--last", required=True)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    graph: Graph = exact_graph(options.model, Options(input_type=options.input_type))[1]
+    graph: Graph = exact_graph(opened(options.model, Options(input_type=options.input_type)))[1]
     options.out.write_text(json.dumps(described(graph, options.first, options.last, options.out.stem)), encoding="utf-8")
 
 

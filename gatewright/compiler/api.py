@@ -15,7 +15,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from gatewright.compiler.calibration import calibrated
 from gatewright.compiler.data import warn
 from gatewright.compiler.driver import compile_model
 from gatewright.compiler.estimate.estimate import estimate
@@ -43,7 +42,7 @@ def compile(model: str | Path, folder: str | Path | None = None, *, config: str 
     chosen = Options(**{**{f: getattr(base, f) for f in Options.__dataclass_fields__}, **options})
     if folder is not None:
         check_target(Path(folder))
-    compiled = compile_model(model, calibrated(chosen, model))
+    compiled = compile_model(model, chosen)
     if folder is not None:
         return _opened(write(compiled, folder), None)
     keep = tempfile.TemporaryDirectory(prefix="gatewright-")

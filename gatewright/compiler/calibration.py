@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from gatewright.compiler.data import Array, read_file, tensor_values, warn
-from gatewright.compiler.driver import opened
 from gatewright.compiler.frontend.importer import examine
+from gatewright.compiler.frontend.onnx_file import Model
 from gatewright.compiler.frontend.survey import INPUT
+from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Fixed, bits_for
@@ -24,16 +25,14 @@ MODES = "RND_CONV,SAT"
 """How other data than these become codes."""
 
 
-def calibrated(options: Options, model: str | Path) -> Options:
-    """The options with a type for every input that has none and needs one, from `options.data`; unchanged where there are no data.
+def calibrated(options: Options, model: Model, given: Types) -> Options:
+    """The options with a type for every input that has none and needs one, from `options.data`. `given` are all types without the data.
 
     Mantissas with a type keep that. Real values get the narrowest type that holds them all exactly, if it has at most BITS bits,
     else BITS bits with as many of them behind the point as the largest value allows. Raises UserError where the data cannot be used.
     """
-    if not options.data:
-        return options
     path = Path(options.data)
-    found = examine(*opened(model, options)[:2], options.outputs or None, options.softmax)
+    found = examine(model, given, options.outputs or None, options.softmax)
     names = [t.tensor for t in found.open if t.role == INPUT]
     if not names:
         warn([f"the data '{path}' choose no types: every input of the model has one, or needs none"])

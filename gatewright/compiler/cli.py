@@ -366,7 +366,6 @@ def _no_options(o: argparse.Namespace) -> None:
 
 
 def _options(o: argparse.Namespace) -> Any:
-    from gatewright.compiler.calibration import calibrated
     from gatewright.compiler.options import Options, hls4ml_configuration, with_config, with_type_arguments
 
     options = Options() if o.config is None else with_config(Options(), o.config)
@@ -376,7 +375,7 @@ def _options(o: argparse.Namespace) -> Any:
              "hls4ml": o.hls4ml and hls4ml_configuration(o.hls4ml),
              "outputs": o.outputs and tuple(n.strip() for n in o.outputs.split(",") if n.strip()),
              "backend": o.backend and tuple(n.strip() for n in o.backend.split(",") if n.strip())}
-    return calibrated(replace(options, **{k: v for k, v in given.items() if v is not None}), o.model)
+    return replace(options, **{k: v for k, v in given.items() if v is not None})
 
 
 if __name__ == "__main__":

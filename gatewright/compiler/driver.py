@@ -17,6 +17,7 @@ import onnx
 from gatewright import __version__
 from gatewright.backends.identifiers import identifiers
 from gatewright.backends.part import Part, load_part
+from gatewright.compiler.calibration import calibrated
 from gatewright.compiler.frontend import hls4ml
 from gatewright.compiler.frontend.importer import Imported, import_model
 from gatewright.compiler.frontend.onnx_file import Model, load
@@ -103,7 +104,9 @@ def compile_model(path: str | Path, options: Options | None = None, dump: Dump |
         if dump:
             dump(step, show_graph(ir) if isinstance(ir, Graph) else show_netlist(ir))
 
-    imported, graph, correspondence, checker = exact_graph(path, options, say)
+    source = opened(path, options)
+    options = source.options
+    imported, graph, correspondence, checker = exact_graph(source, say)
     check_size(graph)
     netlist, places, correspondence = _netlist(graph, part, options.effort, correspondence, say)
     proof = checker.proof(graph, netlist, places)
@@ -151,10 +154,10 @@ def software_design(design: Design, graph: Graph, options: Options) -> Design:
     return Design.single(design.name, Kernel(netlist, np.zeros(len(netlist), np.int32)), design.inputs, design.outputs)
 
 
-def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], None] = lambda step, graph: None
+def exact_graph(source: Opened, say: Callable[[str, Graph], None] = lambda step, graph: None
                 ) -> tuple[Imported, Graph, Correspondence, Checker]:
     """The model, and its Graph after all Graph passes, every step checked. Raises UserError like compile_model."""
-    imported = imported_model(path, options)
+    imported = source.imported()
     checker = Checker(imported.graph)
     graphs.verify(imported.graph)
     say("import", imported.graph)
@@ -168,15 +171,32 @@ def exact_graph(path: str | Path, options: Options, say: Callable[[str, Graph], 
     return imported, graph, correspondence, checker
 
 
-def imported_model(path: str | Path, options: Options) -> Imported:
-    """The model as a Graph."""
-    model, types, notes = opened(path, options)
-    imported = import_model(model, types, options.outputs or None, options.softmax)
-    return replace(imported, notes=(*imported.notes, *notes))
+@dataclass(frozen=True)
+class Opened:
+    """A model with the casts of hls4ml's configuration where the options have one, the options with the types that their data choose,
+    all types, and notes."""
+
+    model: Model
+    options: Options
+    types: Types
+    notes: tuple[str, ...]
+
+    def imported(self) -> Imported:
+        """The model as a Graph. Raises UserError where it cannot be one."""
+        imported = import_model(self.model, self.types, self.options.outputs or None, self.options.softmax)
+        return replace(imported, notes=(*imported.notes, *self.notes))
 
 
-def opened(path: str | Path, options: Options) -> tuple[Model, Types, tuple[str, ...]]:
-    """The model with the casts of hls4ml's configuration where the options have one, the types that the options give it, and notes."""
+def opened(path: str | Path, options: Options) -> Opened:
+    """Reads the model, once. Raises UserError for a file that cannot be read, and options that it cannot have."""
+    model, types, notes = _with_casts(path, options)
+    if options.data:
+        options = calibrated(options, model, types)
+        types = replace(types, inputs={**types.inputs, **options.types().inputs})
+    return Opened(model, options, types, notes)
+
+
+def _with_casts(path: str | Path, options: Options) -> tuple[Model, Types, tuple[str, ...]]:
     types = options.types()
     if not options.hls4ml:
         return load(path), types, ()

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gatewright.compiler.driver import GRAPH_PASSES, opened, ports
-from gatewright.compiler.frontend.importer import examine, import_model
+from gatewright.compiler.driver import GRAPH_PASSES, Opened, opened, ports
+from gatewright.compiler.frontend.importer import examine
 from gatewright.compiler.frontend.onnx_file import Model, Node
 from gatewright.compiler.frontend.survey import Open
-from gatewright.compiler.frontend.user_types import Types
 from gatewright.compiler.frontend.walk import handler_of
 from gatewright.compiler.lower.size import check_size
 from gatewright.compiler.options import Options
@@ -95,24 +94,24 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], raw: bool = Fals
 def inspect_model(path: Path, options: Options) -> Inspection:
     """Never raises for what is in the model; raises UserError for a file that cannot be read, or options that it cannot have."""
     options.check()
-    model, types, notes = opened(path, options)
+    source = opened(path, options)
     try:
-        return _imported(model, types, options, notes)
+        return _imported(source)
     except UserError as error:
-        return _refused(model, types, options, error)
+        return _refused(source, error)
 
 
-def _imported(model: Model, types: Types, options: Options, notes: tuple[str, ...] = ()) -> Inspection:
+def _imported(source: Opened) -> Inspection:
     """A model that can be imported. Raises UserError where it cannot."""
-    imported = import_model(model, types, options.outputs or None, options.softmax)
+    imported = source.imported()
     graph, problems = _realised(imported.graph, GRAPH_PASSES)
     if not problems:
         try:
             check_size(graph)
         except UserError as error:
             problems.append(error)
-    return Inspection(str(model.path), _ports(graph), _rows(model, graph, imported.logits, problems),
-                      (*options.notes, *notes, *imported.notes), tuple(problems))
+    return Inspection(str(source.model.path), _ports(graph), _rows(source.model, graph, imported.logits, problems),
+                      (*source.options.notes, *imported.notes), tuple(problems))
 
 
 def _realised(graph: Graph, passes: Iterable[GraphPass]) -> tuple[Graph, list[UserError]]:
@@ -130,13 +129,14 @@ def inspect_project(path: Path) -> Inspection:
                       _rows(project.model, project.graph, project.manifest["logits"], ()), tuple(project.manifest["notes"]))
 
 
-def _refused(model: Model, types: Types, options: Options, error: UserError) -> Inspection:
+def _refused(source: Opened, error: UserError) -> Inspection:
     """A model that cannot be imported: what there is of it, with examples of the types that it lacks, and all reasons."""
-    found = examine(model, types, options.outputs or None, options.softmax)
+    model, options = source.model, source.options
+    found = examine(model, source.types, options.outputs or None, options.softmax)
     problems = list(found.problems)
     if found.open and not problems:
         try:
-            with_examples = _imported(model, found.with_examples(types), options)
+            with_examples = _imported(replace(source, types=found.with_examples(source.types)))
             return replace(with_examples, problems=(error, *with_examples.problems), open=found.open)
         except UserError as other:
             problems.append(other)

@@ -30,7 +30,7 @@ class Options:
 
     `input_type` and `output_type` hold for every tensor that has no entry in `input_types` and `output_types`. `tensor_types` puts
     quantisers on tensors inside, by name: results of nodes, and initialisers. `data` is a file from which `calibration.calibrated` chooses
-    types of inputs that have none; `calibration` then says of them how.
+    types of inputs that have none (the options of a compiled model have these types instead); `calibration` then says of them how.
     `outputs` selects tensors; empty: the model's own outputs. `softmax`: "cut" leaves one at the very end away, "keep" computes
     it. `kernel` (of `hls.KERNELS`) says how the HLS targets write layers; `reuse` and `layer_reuse`, for them and FINN, in how many
     cycles a layer (by its ONNX node) takes one inference. `hls4ml`: hls4ml's configuration, whose precisions a float model gets;

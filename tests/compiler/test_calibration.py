@@ -13,8 +13,10 @@ import pytest
 from models import Array, Net
 
 import gatewright
-from gatewright.compiler.calibration import calibrated, chosen_type
+from gatewright.compiler import driver
+from gatewright.compiler.calibration import chosen_type
 from gatewright.compiler.cli import main
+from gatewright.compiler.frontend import onnx_file
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
 from gatewright.ir.fixed import Cast
@@ -71,15 +73,22 @@ A, B = [[0.5, -1.0, 2.0], [0.25, 0.0, -2.0]], [[1, 2, 3], [4, 5, 6]]
 
 def test_what_is_open_gets_a_type(tmp_path: Path) -> None:
     path, file = model(tmp_path), saved(tmp_path, a=A, b_raw=B, b_type=[5, 2, 0], c=[[0.3, 0.1]] * 2)
-    options = calibrated(Options(data=file), path)
+    options = driver.opened(path, Options(data=file)).options
     assert options.input_types == {"a": "fixed<5,3,RND_CONV,SAT>", "b": "ufixed<5,2>"}
     assert options.data == ""
     assert options.notes == (
         "Input 'a' has the type fixed<5,3,RND_CONV,SAT>, chosen from 2 samples in 'data.npz', which lie in -2..2 and are on its grid.",
         "Input 'b' has the type ufixed<5,2>, chosen from 2 samples in 'data.npz', which lie in 0.125..0.75 and have this type.")
-    assert calibrated(Options(data=file, input_types={"b": "fixed<9,5>"}), path).input_types == {
+    assert driver.opened(path, Options(data=file, input_types={"b": "fixed<9,5>"})).options.input_types == {
         "a": "fixed<5,3,RND_CONV,SAT>", "b": "fixed<9,5>"}  # the user's own type stays
-    assert calibrated(Options(), path) == Options()
+    assert driver.opened(path, Options()).options == Options()
+
+
+def test_a_model_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(driver, "load", lambda path: read.append(path) or onnx_file.load(path))
+    gatewright.compile(model(tmp_path), tmp_path / "out", data=saved(tmp_path, a=A, b=B))
+    assert len(read) == 1
 
 
 def test_the_choice_is_shown(tmp_path: Path, capsys: Capture) -> None:
@@ -105,7 +114,7 @@ def test_the_choice_is_shown(tmp_path: Path, capsys: Capture) -> None:
     ({"a": A, "b_raw": B, "b_type": [99, 2, 0]}, "width of 99"), ({"a": A, "b": [[np.nan, 0, 0]]}, "NaN")])
 def test_data_that_cannot_be_used(arrays: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
-        calibrated(Options(data=saved(tmp_path, **arrays)), model(tmp_path))
+        driver.opened(model(tmp_path), Options(data=saved(tmp_path, **arrays)))
 
 
 def test_one_input_may_be_called_x_or_come_alone(tmp_path: Path) -> None:
@@ -115,7 +124,7 @@ def test_one_input_may_be_called_x_or_come_alone(tmp_path: Path) -> None:
     onnx.save(net.model({"only": ["N", 3]}, {"y": ["N", 2]}), path)
     np.save(tmp_path / "alone.npy", np.array(A, np.float32))
     for file in (saved(tmp_path, x=A), saved(tmp_path, x_raw=B, x_type=[5, 2, 0]), str(tmp_path / "alone.npy")):
-        chosen = calibrated(Options(data=file), path).input_types["only"]
+        chosen = driver.opened(path, Options(data=file)).options.input_types["only"]
         assert chosen == ("ufixed<5,2>" if file.endswith("npz") and "x_raw" in np.load(file) else "fixed<5,3,RND_CONV,SAT>")
 
 
@@ -124,4 +133,4 @@ def test_data_for_nothing_get_a_warning(tmp_path: Path) -> None:
     net.quant("x", 0.5, 4, out="y")
     onnx.save(net.model({"x": ["N", 2]}, {"y": ["N", 2]}), tmp_path / "q.onnx")
     with pytest.warns(UserWarning, match="choose no types"):
-        assert calibrated(Options(data=saved(tmp_path, x=[[1, 2]])), tmp_path / "q.onnx").input_types == {}
+        assert driver.opened(tmp_path / "q.onnx", Options(data=saved(tmp_path, x=[[1, 2]]))).options.input_types == {}

@@ -12,7 +12,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 import gatewright
 from gatewright.compiler.cli import main
-from gatewright.compiler.driver import exact_graph
+from gatewright.compiler.driver import exact_graph, opened
 from gatewright.compiler.options import Options, hls4ml_configuration, with_config
 from gatewright.errors import ToolMissing, UserError
 from gatewright.sim import hls4ml
@@ -57,7 +57,7 @@ def inputs(frac: int, lo: int, hi: int) -> Any:
 
 def evaluated(path: Path, configuration: dict[str, Any]) -> tuple[Any, Any]:
     """Inputs and outputs as real values."""
-    _, graph, _, _ = exact_graph(path, Options(hls4ml=configuration))
+    _, graph, _, _ = exact_graph(opened(path, Options(hls4ml=configuration)))
     t = graph.input_ops[0].type
     codes, x = inputs(t.frac, t.common.lo, t.common.hi)
     output = graph.outputs[0]
@@ -137,14 +137,14 @@ def test_auto_is_exact(path: Path) -> None:
     ({"Model": {"Precision": "auto"}}, "needs a default precision"), ({"Model": None}, "has no 'Model'")])
 def test_what_is_not_taken_over_is_refused(change: dict[str, Any], reason: str, path: Path) -> None:
     with pytest.raises(UserError, match=reason) as error:
-        exact_graph(path, Options(hls4ml={**PLAIN, **change}))
+        exact_graph(opened(path, Options(hls4ml={**PLAIN, **change})))
     assert error.value.remedy
 
 
 def test_a_table_function_is_refused(tmp_path: Path) -> None:
     onnx.save(mlp(activation="Sigmoid"), tmp_path / "float.onnx")
     with pytest.raises(UserError, match="the precision that hls4ml gives Sigmoid is not taken over") as error:
-        exact_graph(tmp_path / "float.onnx", Options(hls4ml=PLAIN))
+        exact_graph(opened(tmp_path / "float.onnx", Options(hls4ml=PLAIN)))
     assert error.value.node == "m/dense/Relu"
 
 
@@ -155,7 +155,7 @@ def test_a_convolution_with_a_coarse_accumulator_is_refused(tmp_path: Path) -> N
                               [numpy_helper.from_array(RNG.normal(0, 1, (2, 1, 2, 2)).astype(np.float32), "W")])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "c.onnx")
     with pytest.raises(UserError, match=r"accumulator fixed<16,6,TRN,WRAP> is too coarse"):
-        exact_graph(tmp_path / "c.onnx", Options(hls4ml=PLAIN))
+        exact_graph(opened(tmp_path / "c.onnx", Options(hls4ml=PLAIN)))
     wide = {"Model": {"Precision": {"default": "fixed<16,6>", "accum": "fixed<36,16>"}}}
     model = gatewright.compile(tmp_path / "c.onnx", tmp_path / "out", hls4ml=wide, effort=0)
     assert model.verify("reference", 60).status == "passed"
