@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.rows import Row, read_rows, write_rows
 from gatewright.compiler import verify as levels
 from gatewright.compiler.data import DataFile, decode, encode
 from gatewright.compiler.driver import GRAPH_PASSES, compile_model
@@ -77,8 +78,6 @@ TIES, TIED = 16, 1 << 20
 """Vectors of ties at the input, so few that their elements, which are exact numbers, are not more than this; one at least."""
 NETLIST_WORK = 40_000
 """Networks with more work per sample than this are compared up to the Graph."""
-
-Row = dict[str, Any]
 
 
 def names() -> list[str]:
@@ -328,15 +327,11 @@ without a quantiser are compared with the exact value, rounded to float32 once; 
 # -- running it ----------------------------------------------------------------------------------------------------------
 
 
-def stored() -> list[Row]:
-    return json.loads(STORED.read_text()) if STORED.exists() else []
-
-
 def store(rows: list[Row]) -> None:
     """Replaces the rows of these files, and writes the document."""
-    every = {r["file"]: r for r in stored()} | {r["file"]: r for r in rows}
+    every = {r["file"]: r for r in read_rows(STORED)} | {r["file"]: r for r in rows}
     order = [n for n in names() if n in every]
-    STORED.write_text("[\n" + ",\n".join(json.dumps(every[n]) for n in order) + "\n]\n")
+    write_rows(STORED, (every[n] for n in order))
     DOCUMENT.write_text(document([every[n] for n in order]))
 
 

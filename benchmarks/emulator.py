@@ -8,7 +8,6 @@ anew, without the cache. PYTHON is an interpreter that has alkaid; without it th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.description import Description, load
+from benchmarks.rows import Row, write_rows
 from benchmarks.speed import cpu_seconds
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +31,6 @@ MODELS = (f"jet8,jet16,axol1tl_v3,cmvm16,cmvm32,cmvm64,narrow3,tfc64,{JETS}=fixe
 SAMPLES = 32768
 SECONDS = 1.0
 COLUMNS = ("model", "rows", "build_cpu_s", "mismatches", "codes_per_s", "real_per_s", "alkaid_per_s", "ratio")
-
-Row = dict[str, Any]
-
 
 def rate(work: Callable[[], Any], samples: int) -> int:
     """Samples per CPU second: the best of three measurements, after one run to warm up."""
@@ -121,7 +118,7 @@ def main() -> int:
         rows.append(measure(name, options))
         print("  ".join(str(rows[-1].get(c, "-")).rjust(12) for c in COLUMNS), flush=True)
     if options.out:
-        options.out.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n", encoding="utf-8")
+        write_rows(options.out, rows)
     return int(any(r["mismatches"] for r in rows))
 
 

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from benchmarks import compatibility
-from benchmarks.compatibility import DOCUMENT, FAST, MODELS, document, examine, stored
+from benchmarks.compatibility import DOCUMENT, FAST, MODELS, STORED, document, examine
+from benchmarks.rows import read_rows
 
-ROWS = {row["file"]: row for row in stored()}
+ROWS = {row["file"]: row for row in read_rows(STORED)}
 needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason="the models in ../shared/models are not here")
 pytestmark = pytest.mark.filterwarnings("ignore")
 

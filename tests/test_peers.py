@@ -20,6 +20,7 @@ from benchmarks.peers.description import Activation, Description, Grid, Layer, a
 from benchmarks.peers.plot import svg
 from benchmarks.peers.table import PAGE, alone, table
 from benchmarks.peers.to_onnx import to_onnx
+from benchmarks.rows import read_rows
 from gatewright.compiler.driver import exact_graph, opened
 from gatewright.compiler.options import Options
 from gatewright.errors import UserError
@@ -157,7 +158,7 @@ def test_rows_are_kept_and_replaced(tmp_path: Path) -> None:
     file = tmp_path / "results" / "rows.json"
     for new in (row(), row("alkaid"), row(lut=90), row(clock_ns=None), row(behavioural=True), row(effort=2), row(effort=2, lut=80)):
         peers.merge(file, new)
-    assert [(r["tool"], r["clock_ns"], r["lut"]) for r in peers.read(file)] == [
+    assert [(r["tool"], r["clock_ns"], r["lut"]) for r in read_rows(file)] == [
         ("gatewright", None, 100), ("alkaid", 5.0, 100), ("gatewright", 5.0, 90), ("gatewright", 5.0, 80), ("gatewright", 5.0, 100)]
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.build import BUILDERS, TOP
+from benchmarks.rows import Row, read_rows, write_rows
 from gatewright.backends.part import load_part
 from gatewright.compiler.arithmetic.sharing import EFFORTS
 from gatewright.compiler.driver import compiler_digest
@@ -40,9 +41,6 @@ COLUMNS = ("model", "tool", "effort", "behavioural", "clock_ns", "cycles", "lut"
 KEY = ("model", "tool", "clock_ns", "effort", "behavioural")
 NO_KEY = {"effort": None, "behavioural": False}
 """What these are in rows that were made before there were such options."""
-
-Row = dict[str, Any]
-
 
 def measure(model: str, tool: str, clock_ns: float | None, stages: int, options: argparse.Namespace) -> Row:
     """Builds and synthesises once. Raises RuntimeError with the tool's own words where one of the two fails."""
@@ -97,16 +95,9 @@ def fewest_stages(build: Callable[[int], Row], most: int) -> Row:
     return best
 
 
-def read(path: Path) -> list[Row]:
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return rows
-
-
 def merge(path: Path, row: Row) -> None:
     """Adds a row to the file, in place of an older one for the same question."""
-    rows = [r for r in read(path) if key_of(r) != key_of(row)] + [row]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(json.dumps(r) for r in sorted(rows, key=order)) + "\n]\n", encoding="utf-8")
+    write_rows(path, sorted([r for r in read_rows(path) if key_of(r) != key_of(row)] + [row], key=order))
 
 
 def question(model: str, tool: str, clock_ns: float | None, options: argparse.Namespace) -> Row:
@@ -156,7 +147,7 @@ def main() -> int:
         for clock_ns in (float(c) or None for c in options.clocks.split(",")):
             for tool in options.tools.split(","):
                 wanted = key_of(question(model, tool, clock_ns, options))
-                known = next((r for r in read(options.out) if key_of(r) == wanted), None)
+                known = next((r for r in read_rows(options.out) if key_of(r) == wanted), None)
                 if known and known.get("code", current) != current:
                     known = None  # measured with another state of gatewright
                 try:

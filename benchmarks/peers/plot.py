@@ -7,17 +7,14 @@ Rows that come from elsewhere (`source`) are pale, and the legend says so.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from benchmarks.peers.__main__ import ROOT, key_of, order
+from benchmarks.rows import Row, read_rows
 
 COLOURS = {"gatewright": "#0b7285", "alkaid": "#e8590c", "da4ml": "#868e96"}
 PANELS = (("lut", "physical LUT"), ("ff", "FF"), ("latency_ns", "latency in ns"))
 BAR, GAP, LEFT, HEIGHT, TOP = 14, 12, 60, 150, 40
-
-Row = dict[str, Any]
 
 
 def groups(rows: list[Row]) -> list[tuple[str, list[Row]]]:
@@ -91,7 +88,7 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "peers.svg")
     options = parser.parse_args()
-    rows = [row for path in options.results for row in json.loads(path.read_text(encoding="utf-8"))]
+    rows = [row for path in options.results for row in read_rows(path)]
     options.out.write_text(svg(rows), encoding="utf-8")
 
 

@@ -7,16 +7,13 @@ are as stored, from another day and machine load, and not to be set against ours
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.peers.__main__ import TOLERANCE, merge
+from benchmarks.rows import Row, read_rows
 
 CLOCKS = (5.0, 2.5)
-
-Row = dict[str, Any]
 
 
 def rows_of(result: Row) -> list[Row]:
@@ -43,7 +40,7 @@ def figures(found: Row, cycles: int) -> Row:
 
 def main() -> None:
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
-    for result in json.loads(source.read_text(encoding="utf-8")):
+    for result in read_rows(source):
         for row in rows_of(result):
             merge(out, row)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from benchmarks.peers.__main__ import ROOT
-from benchmarks.peers.plot import Row, compared, groups
+from benchmarks.peers.plot import compared, groups
+from benchmarks.rows import Row, read_rows
 
 PAGE = """# Beside other compilers
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "peers.md")
     options = parser.parse_args()
-    rows = [row for file in options.results for row in json.loads(file.read_text(encoding="utf-8"))]
+    rows = [row for file in options.results for row in read_rows(file)]
     options.out.write_text(PAGE.format(table=table(rows), alone=alone(rows)), encoding="utf-8")
 
 
