@@ -33,14 +33,14 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
     behind = np.ones(len(ns), np.int64)  # the valid bit
     for instance in design.instances:
         kernel = design.kernel(instance.name)
-        costs, ff = row_costs(kernel.netlist, part), registers(kernel)
+        costs, (ff, ranks) = row_costs(kernel.netlist, part), registers(kernel)
         totals["lut"] += int(costs.lut.sum())
         totals["carry"] += int((-(-costs.carry_bits // part.carry_bits)).sum())
         totals["ff"] += int(ff.sum())
         totals["dsp"] += int(costs.dsp.sum())
         own = slice(ready[instance.name] - kernel.segments, ready[instance.name])
         ns[own] = np.maximum(ns[own], longest_paths_ns(kernel, costs, part))
-        behind[own] += registers_behind(kernel)
+        behind[own] += ranks
         for layer in _layers(kernel, costs, ff):
             _merge(layers.setdefault(layer["name"], layer), layer)
     totals["ff"] += design.latency_cycles
@@ -52,19 +52,19 @@ def estimate(design: Design, part: Part, clock_ns: float | None = None) -> Resou
                      delay_model=part.delay_model)
 
 
-def registers(kernel: Kernel) -> Ints:
-    """Flip-flops that carry every row's value from its stage to the last one that needs it, int64[rows].
+def registers(kernel: Kernel) -> tuple[Ints, Ints]:
+    """Flip-flops that carry every row's value from its stage to the last one that needs it, int64[rows]; and of these the ones behind
+    every segment, int64[segments]: all but the inputs' own, which have one rank more, rank 0.
 
-    An input has one rank more, rank 0. Bits that nothing reads, and constants, are not kept.
+    Bits that nothing reads, and constants, are not kept.
     """
     netlist = kernel.netlist
-    result = np.where(netlist.op == Op.INPUT, np.bitwise_count(used_bits(netlist)), 0).astype(np.int64)
-    return sum(held_bits(netlist, kernel.stage, kernel.segments), result)
-
-
-def registers_behind(kernel: Kernel) -> Ints:
-    """Of these flip-flops those behind every segment, int64[segments]: all but the inputs' own, rank 0."""
-    return np.array([held.sum() for held in held_bits(kernel.netlist, kernel.stage, kernel.segments)])
+    rows = np.where(netlist.op == Op.INPUT, np.bitwise_count(used_bits(netlist)), 0).astype(np.int64)
+    behind = np.zeros(kernel.segments, np.int64)
+    for segment, held in enumerate(held_bits(netlist, kernel.stage, kernel.segments)):
+        rows += held
+        behind[segment] = held.sum()
+    return rows, behind
 
 
 def longest_paths_ns(kernel: Kernel, costs: RowCosts, part: Part) -> Floats:

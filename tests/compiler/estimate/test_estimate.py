@@ -108,7 +108,7 @@ def test_registers_follow_live_values() -> None:
     kernel = design.kernels[0]
     assert kernel.stage.tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
     # x[0], x[1] rank 0; x[2] ranks 0, 1; x[3] nowhere; s rank 1; t rank 2; slice rank 2; the constant nowhere
-    assert registers(kernel).tolist() == [8, 8, 16, 0, 9, 10, 3, 0]
+    assert registers(kernel)[0].tolist() == [8, 8, 16, 0, 9, 10, 3, 0]
     result = estimate(design, PART, 0.8)
     assert result.ff == 54 + 3
     assert (result.lut, result.latency_cycles, result.latency_ns, result.ii) == (9 + 10, 3, 2.4, 1)

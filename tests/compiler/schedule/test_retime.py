@@ -23,7 +23,7 @@ PART = load_part()
 
 
 def bits(netlist: Netlist, stage: np.ndarray) -> int:
-    return int(registers(Kernel(netlist, np.asarray(stage, np.int32))).sum())
+    return int(registers(Kernel(netlist, np.asarray(stage, np.int32)))[0].sum())
 
 
 def legal(netlist: Netlist, stage: np.ndarray, delay: np.ndarray, budget: float) -> bool:
