@@ -87,6 +87,13 @@ def _taken(plan: Add3, which: Bools) -> Add3:
     return Add3(**taken, first=np.concatenate([[0], np.cumsum(count[which])]))
 
 
+def chain_start(shift: Ints, negative: Bools) -> Ints:
+    """The lowest column of the chains of sums [rows, operands]: that of the second lowest operand, but of a negated lowest one."""
+    order = np.lexsort((negative, shift), axis=1)[:, :2]
+    lowest, second = np.take_along_axis(shift, order, 1).T
+    return np.asarray(np.where(np.take_along_axis(negative, order, 1)[:, 0], lowest, second))
+
+
 def _whole_operands(netlist: Netlist) -> Add3:
     """The sums of three operands, or of two and a constant, whose constant and negations the chain's free inputs hold, or whose constant
     is the offset of three operands."""
@@ -112,7 +119,7 @@ def _whole_operands(netlist: Netlist) -> Add3:
     place, shift, negative = (np.take_along_axis(v, order, 1) for v in (place, shift, negative))
     is_constant = place == NONE
     offset = unsigned[rows]
-    start = np.where(negative[:, 0], shift[:, 0], shift[:, 1])
+    start = chain_start(shift, negative)
     own = np.where(is_constant.any(axis=1) | offset, 0, total[rows])
     units = np.where(offset, 0, (own >> start) + negative.sum(axis=1))
     good = (own & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS) & (start < width[rows])

@@ -10,7 +10,7 @@ import pytest
 from netlists import design_of, random_heaps, random_inputs, random_netlist
 from yosys_child import run_yosys
 
-from gatewright.backends.add3 import FREE_UNITS, NONE, WORDS, Add3, three_words
+from gatewright.backends.add3 import FREE_UNITS, NONE, WORDS, Add3, chain_start, three_words
 from gatewright.backends.part import DEFAULT_PART, load_part
 from gatewright.backends.verilog import emit, sources
 from gatewright.compiler.estimate.cost import row_costs
@@ -308,3 +308,10 @@ def test_the_mapped_kernel_has_the_same_bits(netlist: Netlist, sums: int, cells:
     inputs = random_inputs(netlist, 500, 1)
     result = simulate(rtl, inputs, design.evaluate(inputs), tmp_path / "work")
     assert (result.status, result.reason) == ("passed", "")
+
+
+@pytest.mark.parametrize(("shift", "negative", "start"), [
+    ([0, 3], [False, False], 3), ([3, 0], [False, False], 3), ([0, 3], [True, False], 0), ([0, 3], [False, True], 3),
+    ([0, 0], [False, True], 0), ([4, 2, 3], [False, False, True], 3), ([4, 2, 3], [False, True, False], 2)])
+def test_chains_begin_where_operands_meet(shift: list[int], negative: list[bool], start: int) -> None:
+    assert chain_start(np.array([shift]), np.array([negative])).tolist() == [start]

@@ -12,8 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from gatewright.backends.add3 import FREE_UNITS
-from gatewright.compiler.arithmetic.chains import chain_bits, sum_luts
+from gatewright.backends.add3 import FREE_UNITS, chain_start
+from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.passes.netlist.dead_rows import dead_rows
 from gatewright.compiler.passes.netlist.rebuild import with_operands
 from gatewright.ir.fixed import MAX_WIDTH, Ints
@@ -30,8 +30,7 @@ def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
         return netlist, np.arange(len(netlist), dtype=np.int32)
     child = netlist.arg[place].astype(np.int64)
     rows, shift, negative, imm = _operands(netlist, user, place, child)
-    chain = chain_bits(netlist.widths[user], shift, negative)
-    start = netlist.widths[user] - chain
+    start = np.minimum(chain_start(shift, negative), netlist.widths[user])
     units = (imm >> start) + negative.sum(axis=1)
     fits = (imm & ((np.int64(1) << start) - 1) == 0) & (units >= 0) & (units <= FREE_UNITS)
     fits |= imm == (offsets(netlist.lo[rows] < 0, netlist.widths[rows], negative) << np.minimum(shift, MAX_WIDTH)).sum(axis=1)
@@ -40,7 +39,7 @@ def fuse_sums(netlist: Netlist) -> tuple[Netlist, Rows]:
     reads = uses(netlist)
     everywhere = np.bincount(child[fits], minlength=len(netlist)) == reads
     luts = sum_luts(netlist, True)
-    saved = np.bincount(child, luts[user] - chain, minlength=len(netlist))
+    saved = np.bincount(child, luts[user] - netlist.widths[user] + start, minlength=len(netlist))
     candidates = np.unique(child[everywhere[child]])
     saved[candidates] += luts[candidates]
     candidates = candidates[saved[candidates] > 0]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from netlists import random_inputs, random_netlist
 
-from gatewright.compiler.arithmetic.chains import chain_bits
 from gatewright.compiler.lower.sums import weighted_sums
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
@@ -128,12 +127,3 @@ def test_the_same_row_twice_does_not_join() -> None:
     b = builder()
     s = b.sum2(0, 0, False, 1, 1, False)
     assert len(fused(b, b.sum2(0, 0, False, s, 1, False))) == 2
-
-
-@pytest.mark.parametrize(("width", "shift", "negative", "bits"), [
-    (10, [0, 3], [False, False], 7), (10, [3, 0], [False, False], 7), (10, [0, 3], [True, False], 10),
-    (10, [0, 3], [False, True], 7), (10, [0, 0], [False, True], 10), (10, [4, 2, 3], [False, False, True], 7),
-    (10, [4, 2, 3], [False, True, False], 8), (2, [0, 3], [False, False], 0),
-])
-def test_chains_begin_where_operands_meet(width: int, shift: list[int], negative: list[bool], bits: int) -> None:
-    assert chain_bits(np.array([width]), np.array([shift]), np.array([negative])).tolist() == [bits]
