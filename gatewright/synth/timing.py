@@ -6,11 +6,12 @@ The delays come from the part (`backends/part.py`), in ns; a path adds up
     carry_in     from a pin of a carry unit into its chain (ECP5: through the unit's own LUT)
     carry_group  for every further carry unit on the way
     carry_out    from the chain to an output that the fabric can see
+    dsp          through a multiplier that has no registers of its own
     clk_to_q     out of a register, setup into a register or an output port.
 Dedicated wires have no net: from a LUT to the S pin of its own lane (`SPins.home`) and from its O5 output to the DI pin
 there, from carry unit to carry unit, from LUT or multiplexer to the data pins of a multiplexer, from anything but a
 register to a register's data pin, and to output ports. An input port counts as a register without its clk_to_q.
-Multipliers and memories have no times in this model: with one of them in the design the longest path is unknown.
+Memories, and multipliers with registers, have no times in this model: with one of them in the design the longest path is unknown.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from gatewright.synth.cells import (
     s_pins,
     to_fabric,
 )
-from gatewright.synth.mapped import Bools, Kind, Mapped
+from gatewright.synth.mapped import Block, Bools, Kind, Mapped
 
 SELECTS = ("S", "C0", "SD")
 """Select pins of multiplexers: reached through the fabric."""
@@ -68,8 +69,9 @@ def longest_path(mapped: Mapped, arcs: list[Arcs], live: Bools, delay: Mapping[s
     Raises InternalError if live logic forms a loop.
     """
     ends = _ends(mapped, delay)
-    if not ends.net.size or any(block.kind in (Kind.DSP, Kind.BRAM, Kind.URAM) for block in mapped.blocks):
+    if not ends.net.size or any(block.kind > Kind.SRL and not _is_product(block) for block in mapped.blocks):
         return None
+    arcs = [*arcs, *_product_arcs(mapped)]
     sources, targets = joined(a.sources for a in arcs), joined(a.targets for a in arcs)
     times = np.concatenate([np.zeros(0), *_arc_delays(mapped, arcs, live, delay)])
     used = live[targets]
@@ -82,12 +84,31 @@ def longest_path(mapped: Mapped, arcs: list[Arcs], live: Bools, delay: Mapping[s
                 _end_name(mapped, int(ends.net[worst]), int(ends.cell[worst])))
 
 
+def _is_product(block: Block) -> bool:
+    """Are these multipliers without registers? Yosys connects the clock of others only."""
+    clocks = block.columns(pin for pin in block.inputs if is_clock(block, pin))
+    return block.kind == Kind.DSP and bool((clocks < 0).all())
+
+
+def _product_arcs(mapped: Mapped) -> list[Arcs]:
+    """From every input of a multiplier to every output."""
+    found = []
+    for block in filter(_is_product, mapped.blocks):
+        driven = block.bits >= 0
+        for source in block.inputs:
+            for target in block.outputs:
+                rows = np.flatnonzero(driven[:, source.column] & driven[:, target.column])
+                if rows.size:
+                    found.append(Arcs(block, source, target, rows))
+    return found
+
+
 def _ends(mapped: Mapped, delay: Mapping[str, float]) -> Ends:
     ports = mapped.output_nets
     nets, delays, cells = [ports], [np.zeros(len(ports))], [np.full(len(ports), -1)]
     from_register = mapped.driver_kind >= Kind.FF
     for block in mapped.blocks:
-        for pin in block.inputs if block.kind.sequential else ():
+        for pin in block.inputs if block.kind.sequential and not _is_product(block) else ():
             if not is_clock(block, pin):
                 rows = np.flatnonzero(block.bits[:, pin.column] >= 0)
                 found = block.bits[rows, pin.column]
@@ -106,6 +127,8 @@ def _arc_delays(mapped: Mapped, arcs: list[Arcs], live: Bools, delay: Mapping[st
             yield np.zeros(len(arc.rows))
         elif arc.block.kind == Kind.LUT:
             yield np.full(len(arc.rows), delay["net"] + delay["lut"])
+        elif arc.block.kind == Kind.DSP:
+            yield np.full(len(arc.rows), delay["net"] + delay["dsp"])
         elif arc.block.kind == Kind.MUX:
             near = np.isin(mapped.driver_kind[arc.sources], (Kind.LUT, Kind.MUX)) & (arc.source.name not in SELECTS)
             yield np.where(near, 0.0, delay["net"]) + delay["muxf"]

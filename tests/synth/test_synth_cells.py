@@ -16,7 +16,7 @@ from gatewright.synth.timing import longest_path
 
 CASES = sorted((Path(__file__).parent / "mapped").glob("*.json"))
 DELAY = {"clk_to_q": 1000.0, "setup": 5000.0, "net": 100.0, "lut": 10.0, "carry_in": 1.0, "carry_out": 0.1,
-         "carry_group": 0.01, "muxf": 0.001}
+         "carry_group": 0.01, "muxf": 0.001, "dsp": 20000.0}
 
 
 @pytest.fixture(params=CASES, ids=lambda path: path.stem)
@@ -40,6 +40,14 @@ def test_longest_path(case):
 
 def load(name):
     return json.loads((Path(__file__).parent / "mapped" / f"{name}.json").read_text())
+
+
+def test_a_multiplier_with_a_clock_has_no_times():
+    module = load("multiplier")
+    module["cells"]["d"]["connections"]["CLK"] = [2]
+    mapped = read_module(module)
+    arcs = arcs_of(mapped)
+    assert longest_path(mapped, arcs, live_nets(mapped, arcs), DELAY) is None
 
 
 def test_unknown_cell_is_named():

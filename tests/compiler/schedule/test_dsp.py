@@ -81,7 +81,10 @@ def test_synthesis_uses_as_many(part: str) -> None:
     netlist, _ = products_in_dsps(some_products(), load_part(part), 2)
     files = emit(design_of(netlist), HEADER | {"part": part})
     texts = {name: files[name] for name in sources("dut", files)}
-    assert synthesise(texts, "dut", load_part(part), dsps=True).dsp == 2
+    found, delay = synthesise(texts, "dut", load_part(part), dsps=True), load_part(part).delay
+    assert found.dsp == 2
+    assert found.critical_path_ns is not None
+    assert found.critical_path_ns >= round(delay["clk_to_q"] + delay["net"] + delay["dsp"] + delay["net"] + delay["setup"], 3)
     assert synthesise(texts, "dut", load_part(part)).dsp == 0
 
 
