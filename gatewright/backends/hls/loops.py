@@ -86,11 +86,12 @@ def multiply(w: Writer, op: Multiply, operands: Operands) -> Lines:
         return [f"const {w.type(op.type)} product = {a}[{e.at(0)}] * {b}[{e.at(1)}];",
                 *w.dialect.pragmas([Pragma(kind, variable="product")]), f"y[{e.y}] = product;"]
 
+    in_dsp, in_luts = body("mul_in_dsp"), body("mul_in_luts")
     if w.dsps >= w.copies:
-        return w.loops(body("mul_in_dsp"))
-    if not w.dsps or w.rolled:  # all turns of a loop have the same multipliers
-        return w.loops(body("mul_in_luts"))
-    return w.loops([f"if ({e.y} < {w.dsps}) {{", *indented(body("mul_in_dsp")), "} else {", *indented(body("mul_in_luts")), "}"])
+        return w.loops(in_dsp)
+    if not w.dsps or w.rolled or in_dsp == in_luts:  # all turns of a loop have the same multipliers; some tools cannot be told
+        return w.loops(in_luts)
+    return w.loops([f"if ({e.y} < {w.dsps}) {{", *indented(in_dsp), "} else {", *indented(in_luts), "}"])
 
 
 def extremum(w: Writer, op: Extremum, operands: Operands) -> Lines:
