@@ -15,9 +15,10 @@ from gatewright.backends.add2 import NONE, two_operands
 from gatewright.backends.add3 import WORDS, three_words
 from gatewright.backends.small_sums import small_sums
 from gatewright.ir.design import Kernel, Port
+from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import IN_DSP, Op
 from gatewright.ir.offsets import offset_form, operand_flips
-from gatewright.ir.usage import constant, last_use, ones, operand_bits, used_bits
+from gatewright.ir.usage import constant, last_use, ones, operand_bits, reads, slices, used_bits
 
 
 def literal(value: int, width: int) -> str:
@@ -65,10 +66,9 @@ class KernelText:
         of a product that is to be a DSP block."""
         netlist = kernel.netlist
         self.dsp, self.netlist, self.segments, self.inputs, self.outputs = dsp, netlist, kernel.segments, inputs, outputs
-        last = last_use(netlist, kernel.stage, kernel.segments)
-        owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-        self.unread = ones(netlist.widths) & ~used_bits(netlist, kernel.stage[owner] == last[netlist.arg])
-        self.idle = (used_bits(netlist) == 0).tolist()
+        last, idle = last_use(netlist, kernel.stage, kernel.segments), used_bits(netlist) == 0
+        self.skipped = (constant(netlist) | idle & (netlist.op == Op.INPUT)).tolist()
+        self.cut, self.unread = _signals(kernel, last)
         self.op, self.imm, self.aux, self.lo, self.hi = (
             getattr(netlist, c).tolist() for c in ("op", "imm", "aux", "lo", "hi"))
         self.first, self.arg, self.shift, self.neg = (
@@ -118,7 +118,7 @@ class KernelText:
         """Rows in order, a comment and a clocked block for each run of rows of one node."""
         previous, clocked = -1, list[str]()
         for row, origin in enumerate(self.netlist.origin.tolist()):
-            if self.fixed[row] or (self.op[row] == Op.INPUT and self.idle[row]):
+            if self.skipped[row]:
                 continue
             if origin != previous:
                 yield from _clocked(clocked)
@@ -130,14 +130,19 @@ class KernelText:
         yield from _clocked(clocked)
 
     def _row(self, row: int, clocked: list[str]) -> Iterable[str]:
-        """Declarations of a row and of its registers; what those take at the clock edge goes to `clocked`."""
-        vector, stage = f"[{self.width[row] - 1}:0]", self.stage[row]
+        """Declarations of a row and of its registers; what those take at the clock edge goes to `clocked`. A slice has none: it is cut
+        from its row in every stage that reads it."""
+        vector, stage, bounds = f"[{self.width[row] - 1}:0]", self.stage[row], f"{self.lo[row]}..{self.hi[row]}"
+        if row in self.cut:
+            yield from (f"  wire {vector} {self.name(row, rank)} = "
+                        f"{self._operand(self.first[row], rank, self.width[row], self.imm[row])}; // {bounds}" for rank in self.cut[row])
+            return
         is_input = self.op[row] == Op.INPUT
         if not is_input:
             attribute = f"(* {self.dsp} *) " if self.op[row] == Op.MUL and self.imm[row] == IN_DSP else ""
             yield from (self._small(row) if row in self.small else self._add3(row) if row in self.add3 else
                         self._add2(row) if row in self.add2 else
-                        (f"  {attribute}wire {vector} v{row} = {self._expression(row)}; // {self.lo[row]}..{self.hi[row]}",))
+                        (f"  {attribute}wire {vector} v{row} = {self._expression(row)}; // {bounds}",))
         ranks = range(0 if is_input else stage + 1, self.last[row] + 1)
         if not ranks:
             return
@@ -386,19 +391,36 @@ class KernelText:
         pieces = [] if self.clocked else ["clk"]
         for port, own in zip(self.inputs, self.netlist.inputs, strict=True):
             for element, row in enumerate(own.rows.tolist()):
-                taken = 0 if self.idle[row] else self.width[row]
+                taken = 0 if self.skipped[row] else self.width[row]
                 if taken < port.width:
                     pieces.append(f"{port.rtl}[{(element + 1) * port.width - 1}:{element * port.width + taken}]")
-        for row in np.flatnonzero(self.unread).tolist():
-            if not self.fixed[row] and not (self.op[row] == Op.INPUT and self.idle[row]):
-                name = self.name(row, self.last[row])
-                pieces += [f"{name}[{high}:{low}]" for high, low in _runs(int(self.unread[row]))]
+        for row, rank, bits in self.unread:
+            if not self.skipped[row]:
+                pieces += [f"{self.name(row, rank)}[{high}:{low}]" for high, low in _runs(bits)]
         if pieces:
             yield ""
             yield "  // bits that nothing reads; synthesis removes them"
             yield "  wire _unused_ok = &{1'b0,"
             yield from (f"    {', '.join(pieces[i:i + 8])}," for i in range(0, len(pieces), 8))
             yield "    1'b0};"
+
+
+def _signals(kernel: Kernel, last: Rows) -> tuple[dict[int, list[int]], list[tuple[int, int, int]]]:
+    """The stages that read every slice, and (row, stage, bits) of all signals with bits that nothing reads: slices in these stages, other
+    rows in the last one in which they are kept."""
+    netlist, (row, reader, bits) = kernel.netlist, reads(kernel.netlist)
+    sliced, some = slices(netlist), bits != 0
+    whole = np.flatnonzero(~sliced)
+    rank = np.append(kernel.stage, np.int32(kernel.segments))[reader]
+    key, which = np.unique(np.append(row[some], whole) << 32 | np.append(rank[some], last[whole]), return_inverse=True)
+    read, row, rank = np.zeros(len(key), np.uint64), key >> 32, key & (1 << 32) - 1
+    np.bitwise_or.at(read, which, np.append(bits[some], np.zeros(len(whole), np.uint64)))
+    cut: dict[int, list[int]] = {r: [] for r in np.flatnonzero(sliced).tolist()}
+    for r, k in zip(row[sliced[row]].tolist(), rank[sliced[row]].tolist(), strict=True):
+        cut[r].append(k)
+    unread = np.where(sliced[row] | (rank == last[row]), ones(netlist.widths[row]) & ~read, np.uint64(0))
+    left = np.flatnonzero(unread)
+    return cut, list(zip(row[left].tolist(), rank[left].tolist(), unread[left].tolist(), strict=True))
 
 
 def comment(text: str) -> str:

@@ -20,7 +20,7 @@ def constant(netlist: Netlist) -> Bools:
 
 
 def slices(netlist: Netlist) -> Bools:
-    """Rows that are bits of another row, and no port's: wires, wherever their readers are."""
+    """Rows that are bits of another row, and no port's: wires, in every stage that reads them."""
     sliced: Bools = (netlist.op == Op.BITS) & ~constant(netlist)
     for port in netlist.outputs:
         sliced[port.rows] = False
@@ -59,43 +59,51 @@ def uses(netlist: Netlist) -> Ints:
     return count
 
 
+def reads(netlist: Netlist) -> tuple[Ints, Ints, Masks]:
+    """Who reads what: (row, reader, bits of the row, possibly none). Readers are rows that are no slices, and `len(netlist)` stands for
+    the output ports, which read whole rows; who reads a slice reads those bits of its row, too. Constants neither read nor are read."""
+    sliced, fixed, read, width = slices(netlist), constant(netlist), operand_bits(netlist), netlist.widths
+    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
+    place = np.flatnonzero(~(fixed | sliced)[owner] & ~fixed[netlist.arg])
+    ports = np.unique(np.concatenate([np.zeros(0, np.int64), *(port.rows for port in netlist.outputs)]))
+    ports = ports[~fixed[ports]]
+    row, reader = np.concatenate([netlist.arg[place], ports]), np.concatenate([owner[place], np.full(len(ports), len(netlist))])
+    found = [(row, reader, np.concatenate([read[place], ones(width[ports])]))]
+    while len(cut := np.flatnonzero(sliced[row])):
+        row, reader, bits = (column[cut] for column in found[-1])
+        place = netlist.first[row]
+        up = netlist.imm[row] - netlist.shift[place]
+        apart = (up < 0) | (width[row] + up > width[netlist.arg[place]])  # bits below the row, or copies of its sign
+        bits = np.where(apart & (bits != 0), read[place], bits << np.maximum(up, 0).astype(np.uint64) & read[place])
+        row = netlist.arg[place].astype(np.int64)
+        found.append((row, reader, bits))
+    row, reader, bits = (np.concatenate(column) for column in zip(*found, strict=True))
+    return row, reader, bits
+
+
 def last_use(netlist: Netlist, stage: Rows, segments: int) -> Rows:
     """The last stage in which every row's value is needed: `segments` for outputs, its own where nothing needs it."""
-    last = stage.copy()
-    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-    reads = operand_bits(netlist) != 0
-    np.maximum.at(last, netlist.arg[reads], stage[owner[reads]])
-    for port in netlist.outputs:
-        last[port.rows] = segments
-    return np.where(constant(netlist), stage, last)
+    last, (row, reader, bits) = stage.copy(), reads(netlist)
+    row, reader = row[bits != 0], reader[bits != 0]
+    np.maximum.at(last, row, np.append(stage, np.int32(segments))[reader])
+    return last
 
 
-def used_bits(netlist: Netlist, among: Bools | None = None) -> Masks:
-    """The bits of every row that anything reads, uint64[rows]; of the operands in `among` only, where given.
-
-    Outputs read all bits of their rows.
-    """
-    read, used = operand_bits(netlist), _output_bits(netlist)
-    np.bitwise_or.at(used, netlist.arg, read if among is None else np.where(among, read, np.uint64(0)))
-    return used
-
-
-def _output_bits(netlist: Netlist) -> Masks:
-    """The bits of every row that outputs read."""
-    used = np.zeros(len(netlist), np.uint64)
-    for port in netlist.outputs:
-        used[port.rows] = ones(netlist.widths[port.rows])
-    used[constant(netlist)] = 0
+def used_bits(netlist: Netlist) -> Masks:
+    """The bits of every row that anything reads, uint64[rows]. Outputs read all bits of their rows."""
+    used, (row, _, bits) = np.zeros(len(netlist), np.uint64), reads(netlist)
+    np.bitwise_or.at(used, row, bits)
     return used
 
 
 def held_bits(netlist: Netlist, stage: Rows, segments: int) -> Iterator[Ints]:
-    """For every stage, how many bits of every row are read in later ones, int64[rows]: those in registers behind it."""
-    owner = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-    late = np.flatnonzero(stage[owner] > stage[netlist.arg])
-    arg, until, read = netlist.arg[late], stage[owner[late]], operand_bits(netlist)[late]
-    outputs = _output_bits(netlist)
+    """For every stage, how many bits of every row are read in later ones, int64[rows]: those in registers behind it. Slices need none:
+    they are cut from their row's."""
+    row, reader, bits = reads(netlist)
+    until = np.append(stage, np.int32(segments))[reader]
+    late = np.flatnonzero((until > stage[row]) & ~slices(netlist)[row])
+    row, until, bits = row[late], until[late], bits[late]
     for k in range(segments):
-        mask, later = outputs.copy(), until > k
-        np.bitwise_or.at(mask, arg[later], read[later])
+        mask, later = np.zeros(len(netlist), np.uint64), until > k
+        np.bitwise_or.at(mask, row[later], bits[later])
         yield np.where(stage <= k, np.bitwise_count(mask), 0).astype(np.int64)

@@ -11,7 +11,7 @@ from gatewright.ir.design import Kernel
 from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Op
-from gatewright.ir.usage import constant
+from gatewright.ir.usage import constant, reads, slices
 from gatewright.sim.ports import Rtl, SimPort
 from gatewright.sim.verilator import simulate
 
@@ -20,8 +20,11 @@ SIGNALS = "out_gatewright_probe"
 
 
 def visible(kernel: Kernel) -> Rows:
-    """The rows that have a signal of their own in the kernel's module."""
-    own = ~constant(kernel.netlist) & (kernel.netlist.op != Op.INPUT)
+    """The rows that have a signal of their own in the kernel's module, in their stage."""
+    netlist, (row, reader, bits) = kernel.netlist, reads(kernel.netlist)
+    at_once = np.zeros(len(netlist), np.bool_)
+    at_once[row[(bits != 0) & (np.append(kernel.stage, np.int32(kernel.segments))[reader] == kernel.stage[row])]] = True
+    own = ~constant(netlist) & (netlist.op != Op.INPUT) & (at_once | ~slices(netlist))
     return np.flatnonzero(own).astype(np.int32)
 
 

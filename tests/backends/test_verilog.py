@@ -77,24 +77,24 @@ KERNEL = """  // table 0: 4 entries
   reg [3:0] v1_0;
   reg [1:0] v2_0;
   wire [6:0] v3 = {{1{v0_0[3]}}, v0_0, 2'd0} - {3'd0, v1_0} + 7'd7; // -40..35
+  reg [6:0] v3_1;
   always @(posedge clk) begin
     v0_0 <= x[3:0];
     v1_0 <= x[8:5];
     v2_0 <= x[11:10];
+    v3_1 <= v3;
   end
 
   // node relu synthesis translate_off
   wire [0:0] v5 = ~v3[6]; // 0..1
   reg [0:0] v5_1;
-  wire [3:0] v6 = v3[4:1]; // 0..15
-  reg [3:0] v6_1;
+  wire [3:0] v6_1 = v3_1[4:1]; // 0..15
   wire [3:0] v7 = v5_1 ? v6_1 : 4'd0; // 0..15
   reg [3:0] v7_2;
   wire [3:0] v8 = t0(v2_0); // -3..5
   reg [3:0] v8_1, v8_2;
   always @(posedge clk) begin
     v5_1 <= v5;
-    v6_1 <= v6;
     v7_2 <= v7;
     v8_1 <= v8;
     v8_2 <= v8_1;
@@ -108,7 +108,7 @@ KERNEL = """  // table 0: 4 entries
 
   // bits that nothing reads; synthesis removes them
   wire _unused_ok = &{1'b0,
-    x[4:4], x[9:9], x[14:12],
+    x[4:4], x[9:9], x[14:12], v3_1[0:0], v3_1[6:5],
     1'b0};
 endmodule
 

@@ -37,19 +37,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RowCosts:
-    """Per row: LUTs, bits of carry chain, two-operand additions, DSP blocks (int64[n]), and delay in ns (float64[n])."""
+    """Per row: LUTs, bits of carry chain, two-operand additions, DSP blocks (int64[n]), delay in ns (float64[n]), and the row whose LUTs
+    do this one, too, and that alone reads it, else itself (int64[n]): a register between the two would cost LUTs and time."""
 
     lut: Ints
     carry_bits: Ints
     adders: Ints
     dsp: Ints
     delay_ns: Floats
+    within: Ints
 
 
 def row_costs(netlist: Netlist, part: Part) -> RowCosts:
     """The cost of every row of `netlist` on `part`."""
     n = len(netlist)
-    costs = RowCosts(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
+    costs = RowCosts(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n),
+                     np.arange(n))
     fixed = constant(netlist)
     rules = {Op.SUM: _sums, Op.GE: _compare, Op.EQ: _compare, Op.SELECT: _selects, Op.MUL: _products, Op.TABLE: _tables}
     for op, rule in rules.items():
@@ -168,18 +171,23 @@ def _compare(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
 
 def _selects(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:
     c, fixed = netlist.first[rows], constant(netlist)
-    free = fixed[netlist.arg[c]] | np.isin(rows, _inside_selects(netlist, rows))
+    _join_selects(netlist, rows, costs.within)
+    free = fixed[netlist.arg[c]] | (costs.within[rows] != rows)
     padding = np.minimum(netlist.shift[c + 1], netlist.shift[c + 2])
     costs.lut[rows] = np.where(free, 0, np.maximum(netlist.widths[rows] - padding, 0))
     costs.delay_ns[rows] = np.where(free, 0.0, part.delay["net"] + part.delay["lut"])
 
 
-def _inside_selects(netlist: Netlist, rows: Rows) -> Rows:
+def _join_selects(netlist: Netlist, rows: Rows, within: Ints) -> None:
     """Selects between a value and a constant that only another such select reads: both are one LUT per bit."""
     fixed, place = constant(netlist), netlist.first[rows]
-    clips = rows[fixed[netlist.arg[place + 1]] ^ fixed[netlist.arg[place + 2]]]
-    values = netlist.arg[netlist.first[clips][:, None] + np.array([1, 2])]
-    return np.intersect1d(values[~fixed[values]], clips[uses(netlist)[clips] == 1])
+    limits = fixed[netlist.arg[place + 1]] ^ fixed[netlist.arg[place + 2]]
+    clips, place = rows[limits], place[limits]
+    value = netlist.arg[np.where(fixed[netlist.arg[place + 1]], place + 2, place + 1)]
+    inner = np.isin(value, clips[uses(netlist)[clips] == 1])
+    within[value[inner]] = clips[inner]
+    while (within[within] != within).any():
+        within[:] = within[within]
 
 
 def _products(netlist: Netlist, part: Part, rows: Rows, costs: RowCosts) -> None:

@@ -16,9 +16,10 @@ from gatewright.compiler.estimate.cost import Floats, RowCosts, row_costs
 from gatewright.compiler.schedule.retime import retime
 from gatewright.errors import UserError
 from gatewright.ir.design import Kernel
+from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import constant, slices
+from gatewright.ir.usage import constant, reads, slices
 
 PRECISION_NS = 0.005
 """To which the shortest stages of a given number of them are found."""
@@ -47,8 +48,8 @@ def pipeline(netlist: Netlist, part: Part, clock_ns: float | None, registers: bo
                             "or more, or for a longer clock period")
         stage, budget = _shortest(netlist, costs, part, budget, segments)
     if clock_ns is not None and registers:
-        stage = retime(netlist, stage, segments, costs.delay_ns, budget - part.delay["clk_to_q"])
-    stage = _filled(netlist, _with_slices(netlist, stage), segments)
+        stage = retime(netlist, stage, segments, costs, budget - part.delay["clk_to_q"])
+    stage = _with_readers(netlist, _filled(netlist, stage, segments), costs.within)
     too_long = np.flatnonzero((costs.delay_ns > 0) & (costs.delay_ns + part.delay["clk_to_q"] > limit))
     notes: tuple[str, ...] = ()
     if len(too_long):
@@ -76,31 +77,9 @@ def _shortest(netlist: Netlist, costs: RowCosts, part: Part, budget: float, segm
     return earliest(netlist, costs, part, high), high
 
 
-def _with_slices(netlist: Netlist, stage: Rows) -> Rows:
-    """Slices as late as their first reader, so that registers hold the row that they are bits of, once."""
-    stage = stage.copy()
-    _sink(netlist.first, netlist.arg, slices(netlist), constant(netlist), stage)
-    return stage
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _sink(first: Any, arg: Any, sliced: Any, fixed: Any, stage: Any) -> None:
-    unread = np.iinfo(np.int32).max
-    earliest = np.full(len(stage), unread, np.int32)
-    for r in range(len(stage) - 1, -1, -1):
-        if sliced[r]:
-            stage[r] = earliest[r]
-        if not fixed[r]:
-            for k in range(first[r], first[r + 1]):
-                earliest[arg[k]] = min(earliest[arg[k]], stage[r])
-    for r in range(len(stage)):
-        if stage[r] == unread:
-            stage[r] = stage[arg[first[r]]]
-
-
 def _filled(netlist: Netlist, stage: Rows, segments: int) -> Rows:
     """With a row in the last segment, where no path is as long as that: one that no other row reads."""
-    live = np.flatnonzero((stage == stage.max(initial=0)) & ~constant(netlist) & (netlist.op != Op.INPUT))
+    live = np.flatnonzero((stage == stage.max(initial=0)) & ~(constant(netlist) | slices(netlist) | (netlist.op == Op.INPUT)))
     if int(stage.max(initial=0)) + 1 == segments:
         return stage
     if not len(live):
@@ -108,6 +87,15 @@ def _filled(netlist: Netlist, stage: Rows, segments: int) -> Rows:
     filled = stage.copy()
     filled[live[-1]] = segments - 1
     return filled
+
+
+def _with_readers(netlist: Netlist, stage: Rows, within: Ints) -> Rows:
+    """Rows whose logic is another's in its stage, and slices, which are wires in every stage that reads them, in the first one."""
+    stage, (row, reader, _) = stage[within], reads(netlist)
+    end = stage.max(initial=0)
+    first = np.full(len(netlist), end)
+    np.minimum.at(first, row, np.append(stage, end)[reader])
+    return np.where(slices(netlist), first, stage)
 
 
 def arrivals(kernel: Kernel, costs: RowCosts, clk_to_q: float) -> Floats:

@@ -1,7 +1,8 @@
 """Minimum-register retiming: of all schedules with as many stages that meet the clock, one with the fewest register bits.
 
 Leiserson and Saxe ("Retiming synchronous circuitry", 1991), for a pipeline: every row r has a stage s(r), and every group of its bits that
-the same rows read a stage e up to which it is kept. Users come no earlier than what they read, rows at the two ends of a path that is
+the same rows read a stage e up to which it is kept (one of the paper's mirror vertices for each). Slices are wires wherever they are read:
+who reads one reads those bits of its row. Rows that share LUTs are one row. Users come no earlier than what they read, rows at the two ends of a path that is
 too long for one stage lie in different stages, and the bits in registers, the sum of bits * (e - s), are to be few. All constraints
 are differences of two variables, so this is an L-natural convex function, and steepest descent from its lowest point finds a
 minimum in as many steps as there are stages at most (Murota, "Discrete convex analysis", 2003): each step delays those rows by a stage
@@ -16,11 +17,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from gatewright.compiler.estimate.cost import Floats
+from gatewright.compiler.estimate.cost import Floats, RowCosts
 from gatewright.ir.fixed import Ints
 from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
-from gatewright.ir.usage import Masks, constant, operand_bits, slices, used_bits
+from gatewright.ir.usage import Masks, constant, reads, slices
 
 MAX_CONSTRAINTS = 1_000_000
 """Constraints from which on this would take minutes: such kernels keep the schedule they have."""
@@ -32,68 +33,57 @@ _ALWAYS = 1 << 28
 """A flow that no cut can hold back."""
 
 
-def retime(netlist: Netlist, stage: Rows, segments: int, delay: Floats, budget: float) -> Rows:
-    """The earliest schedule of `segments` stages with the fewest register bits, where those of slices count as their rows'.
+def retime(netlist: Netlist, stage: Rows, segments: int, costs: RowCosts, budget: float) -> Rows:
+    """The earliest schedule of `segments` stages with the fewest register bits; of slices, which hold none, it says nothing.
 
-    `stage`: int32[rows], the earliest one that meets the clock: returned where the problem is too large. `delay`: ns of every
-    row; `budget`: ns that a path in one stage may take.
+    `stage`: int32[rows], the earliest one that meets the clock: returned where the problem is too large. `budget`: ns that a path in one
+    stage may take.
     """
     budget = max(budget, 1e3 * ROUNDING)  # a clock that no row fits: every row takes a stage of its own
-    source, user, bits = _reads(netlist)
+    n, (source, user, bits) = len(netlist), _reads(netlist, costs.within)
     if segments == 1 or len(source) >= MAX_CONSTRAINTS:
         return stage
-    n, (reader, group, size) = len(netlist), _groups(netlist, source, user, bits)
-    pairs = np.unique(source << 32 | user)
+    reader, group, size, live = _groups(n, source, user, bits)
+    pairs = np.unique((source << 32 | user)[user < n])
     source, user = pairs >> 32, pairs & (1 << 32) - 1
-    far = _too_far(n, source, user, np.minimum(delay, budget), budget, MAX_CONSTRAINTS)
+    far = _too_far(n, source, user, np.minimum(costs.delay_ns, budget), budget, MAX_CONSTRAINTS)
     if len(pairs) + len(group) + len(far[0]) >= MAX_CONSTRAINTS:
         return stage
     early = np.concatenate([source, reader, far[0]])   # at[late] - at[early] >= gap
     late = np.concatenate([user, n + group, far[1]])
     gap = np.repeat([0, 1], [len(pairs) + len(group), len(far[0])])
-    at = np.concatenate([stage.astype(np.int64), np.zeros(len(size), np.int64)])
+    at = np.concatenate([stage[costs.within].astype(np.int64), np.zeros(len(size), np.int64)])
     np.maximum.at(at, n + group, at[reader])
-    saved = np.concatenate([np.bitwise_count(used_bits(netlist)).astype(np.int64), -size])  # by one more stage before it
+    saved = np.concatenate([live, -size])              # by one more stage before it
     tied = np.concatenate([(netlist.op == Op.INPUT) | constant(netlist), np.zeros(len(size), np.bool_)])
     row = np.arange(len(at)) < n
     while len(later := _delayed(saved, early, late, at[late] - at[early] == gap, tied | row & (at == segments - 1))):
         at[later] += 1
-    schedule: Rows = at[:n].astype(np.int32)
-    return schedule
+    return np.asarray(at[costs.within], np.int32)
 
 
-def _reads(netlist: Netlist) -> tuple[Ints, Ints, Masks]:
-    """(row, reader, bits that it reads) of all operands; slices are no readers, and in their place their row is read."""
-    sliced, bits, fixed = slices(netlist), operand_bits(netlist), constant(netlist)
-    user = np.repeat(np.arange(len(netlist)), np.diff(netlist.first))
-    edge = np.flatnonzero(~fixed[netlist.arg] & ~fixed[user] & ~sliced[user])
-    source, user, bits, of_slice = netlist.arg[edge].astype(np.int64), user[edge], bits[edge], bits
-    while len(cut := np.flatnonzero(sliced[source])):
-        place = netlist.first[source[cut]]
-        up = netlist.imm[source[cut]] - netlist.shift[place]
-        whole = (up < 0) | (netlist.widths[source[cut]] + up > netlist.widths[netlist.arg[place]])
-        moved = bits[cut] << np.maximum(up, 0).astype(np.uint64)
-        bits[cut] = np.where(whole, of_slice[place], moved & of_slice[place])
-        source[cut] = netlist.arg[place]
-    return source, user, bits
+def _reads(netlist: Netlist, within: Ints) -> tuple[Ints, Ints, Masks]:
+    """What is read of rows that are no slices, and by whom, as `usage.reads` says; rows that are `within` another are that one."""
+    row, reader, bits = reads(netlist)
+    reader = np.append(within, len(netlist))[reader]
+    own = ~slices(netlist)[row] & (reader != within[row])
+    return row[own], reader[own], bits[own]
 
 
-def _groups(netlist: Netlist, source: Ints, user: Ints, bits: Masks) -> tuple[Ints, Ints, Ints]:
-    """Bits of a row that the same rows read are a group: (reader, group) of all readers, and the bits of every group. Bits of outputs
-    are kept to the end, whoever reads them, and are in none."""
-    output = np.zeros(len(netlist), np.bool_)
-    for port in netlist.outputs:
-        output[port.rows] = True
-    inner = ~output[source]
-    source, user, bits = source[inner], user[inner], bits[inner]
-    read, bit = np.nonzero(bits[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1))
+def _groups(rows: int, source: Ints, user: Ints, bits: Masks) -> tuple[Ints, Ints, Ints, Ints]:
+    """Bits of a row that the same rows read are a group: (reader, group) of all readers, the bits of every group, and of every row. Bits
+    of outputs are kept to the end, whoever reads them, and are in none."""
+    used, kept, port = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), user == rows
+    np.bitwise_or.at(used, source, bits)
+    np.bitwise_or.at(kept, source[port], bits[port])
+    read, bit = np.nonzero((bits & ~kept[source])[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1))
     key, which = np.unique(source[read] << 6 | bit, return_inverse=True)
     readers = np.zeros(len(key), np.uint64)
-    code = np.random.default_rng(0).integers(0, 1 << 63, len(netlist), np.uint64)
+    code = np.random.default_rng(0).integers(0, 1 << 63, rows, np.uint64)
     np.add.at(readers, which, code[user[read]])  # readers that are mistaken for the same would only make a group too large
     _, of_key, size = np.unique(np.stack([(key >> 6).astype(np.uint64), readers]), axis=1, return_inverse=True, return_counts=True)
     pairs = np.unique(of_key.reshape(-1)[which] << 32 | user[read])
-    return pairs & (1 << 32) - 1, pairs >> 32, size
+    return pairs & (1 << 32) - 1, pairs >> 32, size, np.bitwise_count(used).astype(np.int64)
 
 
 def _delayed(saved: Ints, early: Ints, late: Ints, tight: Bools, tied: Bools) -> Ints:
