@@ -1,10 +1,10 @@
 """Minimum-register retiming: of all schedules with as many stages that meet the clock, one with the fewest register bits.
 
 Leiserson and Saxe ("Retiming synchronous circuitry", 1991), for a pipeline: every row r has a stage s(r), and every group of its bits that
-the same rows read a stage e up to which it is kept (one of the paper's mirror vertices for each). Slices are wires wherever they are read:
-who reads one reads those bits of its row. Rows that share LUTs are one row. Users come no earlier than what they read, rows at the two ends of a path that is
-too long for one stage lie in different stages, and the bits in registers, the sum of bits * (e - s), are to be few. All constraints
-are differences of two variables, so this is an L-natural convex function, and steepest descent from its lowest point finds a
+the same rows read a stage e up to which it is kept, one of the paper's mirror vertices. Slices are wires wherever they are read: who reads
+one reads those bits of its row. Rows that share LUTs are one row. Users come no earlier than what they read, rows at the two ends of a path
+that is too long for one stage lie in different stages, and the bits in registers, the sum of bits * (e - s), are to be few. All
+constraints are differences of two variables, so this is an L-natural convex function, and steepest descent from its lowest point finds a
 minimum in as many steps as there are stages at most (Murota, "Discrete convex analysis", 2003): each step delays those rows by a stage
 that save most together, which a maximum flow tells.
 """
@@ -23,8 +23,8 @@ from gatewright.ir.intervals import Bools, Rows
 from gatewright.ir.netlist import Netlist, Op
 from gatewright.ir.usage import Masks, constant, reads, slices
 
-MAX_CONSTRAINTS = 1_000_000
-"""Constraints from which on this would take minutes: such kernels keep the schedule they have."""
+MAX_CONSTRAINTS = 6_000_000
+"""Constraints from which on this would take more than some seconds: such kernels keep the schedule they have."""
 
 ROUNDING = 1e-6
 """Sums of delays, in ns, that differ by less are equal."""
@@ -76,7 +76,8 @@ def _groups(rows: int, source: Ints, user: Ints, bits: Masks) -> tuple[Ints, Int
     used, kept, port = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), user == rows
     np.bitwise_or.at(used, source, bits)
     np.bitwise_or.at(kept, source[port], bits[port])
-    read, bit = np.nonzero((bits & ~kept[source])[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1))
+    inner = (bits & ~kept[source]).astype("<u8")
+    read, bit = np.nonzero(np.unpackbits(inner.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"))
     key, which = np.unique(source[read] << 6 | bit, return_inverse=True)
     readers = np.zeros(len(key), np.uint64)
     code = np.random.default_rng(0).integers(0, 1 << 63, rows, np.uint64)
@@ -121,7 +122,7 @@ def _walk(first: Any, user: Any, delay: Any, budget: float, most: int) -> Any:
     """From every row, its users in order of their numbers, as far as the longest path to them fits one stage."""
     n = len(first) - 1
     longest, begun_from = np.zeros(n), np.full(n, -1, np.int64)
-    a, b, count = np.zeros(most, np.int64), np.zeros(most, np.int64), 0
+    a, b, count = np.empty(most, np.int64), np.empty(most, np.int64), 0
     for u in range(n):
         if delay[u] <= 0:
             continue
