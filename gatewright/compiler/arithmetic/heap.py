@@ -27,9 +27,14 @@ _LOWEST, _OTHER = 4, 3
 _TALLEST = np.array([[1, 3, 8, 20, 50, 120, 300, 800, 2000, 5000] + 10 * [20000],
                      [1, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 141, 211, 316, 474, 711, 1066, 1599, 2398, 20000]])
 """Bits in a column that so many levels add up, if all goes well; and those that they always do, even in one column (Dadda's numbers)."""
-_WORTH = np.array([30, 19, 18, 17, 16, 15, 14, 13, 12])
-"""Tenths of bits per LUT from which on a chain is built before it must be; all are tried."""
-_NOISE = 200
+_RULES = np.array([(10, 0, 12), (3, 0, 15), (6, 1, 22), (2, 0, 18), (10, 0, 17), (0, 0, 12), (6, 0, 13), (6, 0, 22), (4, 0, 12), (10, 1, 15),
+                   (1, 1, 13), (1, 0, 12)])
+"""How chains are chosen, all of which is tried: LUTs that every chain is thought to take in addition (the more, the longer are chains);
+row of _TALLEST; tenths of bits per LUT from which on a chain is built before it must be. Of 160 rules, those that together give the
+fewest LUTs for 800 sums of five networks, the best one first."""
+_FIRST_RULES = 4
+"""Of these, so many for a first look."""
+_NOISE = 400
 """In thousandths: by how much a chain may seem better than it is."""
 _MORE = 4
 """How many times more trees are tried before a sum gets more levels than it may have, if it is more than one."""
@@ -49,7 +54,7 @@ class Chains(NamedTuple):
     """Chains of many sums. Bits, in columns: chain `chain` takes bit `column - place[source]` of `source` (CONSTANT: a one).
 
     Sources are the terms, in order, and behind them the chains. Of chains: `out`, the sum; `level`, by when it is there, in additions;
-    `place`, the column of its bit 0; whether it is the `last` one of its sum.
+    `place`, the column of its bit 0; whether it is the `last` one of its sum. `luts`: of every sum.
     """
 
     chain: Ints
@@ -59,13 +64,14 @@ class Chains(NamedTuple):
     level: Ints
     place: Ints
     last: Any
+    luts: Ints
 
 
 def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, constant: Ints, size: Ints, limit: int,
              tries: int) -> Chains:
     """Chains of the sums of the terms first[i]:first[i+1], plus constant[i] >= 0, modulo 2**size[i]: as few levels as can be, and
-    of `tries` times as many trees as there are limits the one with the fewest LUTs; where that would be more than `limit` levels, more
-    trees are tried.
+    of `tries` trees by every rule the one with the fewest LUTs (0: of one tree by each of the first rules); where that would be more
+    than `limit` levels, more trees are tried.
 
     Terms are unsigned numbers of `width` bits up to `most`, `place` places up, below bit COLUMNS, there after `level` additions.
     """
@@ -76,16 +82,16 @@ def compress(first: Ints, place: Ints, width: Ints, most: Ints, level: Ints, con
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def rough_luts(terms: int, width: int) -> float:
+def rough_luts(terms: int, width: int, columns: int) -> float:
     """About how many LUTs a compressor tree of so many terms, `width` bits together, takes, for searches: least squares on 1,200 sums of
     four networks, 2.1 LUTs off (root mean square)."""
-    return -3.8 + 0.69 * terms + 0.528 * width
+    return 0.1 + 0.39 * terms + 0.535 * width - 0.22 * columns
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constant: Any, size: Any, alike: Any,
               limit: int, tries: int) -> Any:
-    terms, plan = len(place), np.zeros((len(size), 4), np.int64)
+    terms, plan, luts = len(place), np.zeros((len(size), 3), np.int64), np.zeros(len(size), np.int64)
     of_bits, taken, of_chains, made = np.zeros((3, 1024), np.int64), 0, np.zeros((4, 256), np.int64), 0
     for i in range(len(size)):
         at, count = slice(first[i], first[i + 1]), first[i + 1] - first[i]
@@ -94,7 +100,7 @@ def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constan
         own = place[at], width[at], most[at], level[at]
         plan[i] = plan[alike[i]] if alike[i] < i else _planned(own[0], own[1], own[2], own[3], constant[i], size[i], limit, tries)
         h = _room(own[0], own[1], own[2], own[3], plan[i, 0])
-        _, chains, bits_taken = _build(h, count, constant[i], size[i], plan[i])
+        luts[i], chains, bits_taken = _build(h, count, constant[i], size[i], plan[i])
         of_bits, of_chains = _grown(of_bits, taken + bits_taken), _grown(of_chains, made + chains)
         to, source = slice(taken, taken + bits_taken), h.of[:bits_taken]
         of_bits[0, to], of_bits[2, to] = made + h.chain[:bits_taken], h.column[:bits_taken]
@@ -104,7 +110,7 @@ def _compress(first: Any, place: Any, width: Any, most: Any, level: Any, constan
         of_chains[2, to], of_chains[3, made + chains - 1] = h.place[count:count + chains], 1
         taken, made = taken + bits_taken, made + chains
     of_bits, of_chains = of_bits[:, :taken].copy(), of_chains[:, :made].copy()
-    return of_bits[0], of_bits[1], of_bits[2], of_chains[0], of_chains[1], of_chains[2], of_chains[3] == 1
+    return of_bits[0], of_bits[1], of_bits[2], of_chains[0], of_chains[1], of_chains[2], of_chains[3] == 1, luts
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -119,20 +125,19 @@ def _grown(columns: Any, length: int) -> Any:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _planned(place: Any, width: Any, most: Any, level: Any, constant: int, size: int, limit: int, tries: int) -> Any:
-    """(levels, row of _TALLEST, worth, seed) of the cheapest tree of one sum, of as few levels as there can be."""
-    levels, least, best = int(level.max()), -1, np.zeros(4, np.int64)
+    """(levels, row of _RULES, seed) of the cheapest tree of one sum, of as few levels as there can be."""
+    levels, least, best = int(level.max()), -1, np.zeros(3, np.int64)
     while least < 0:
         levels += 1
         heap = _room(place, width, most, level, levels)
-        for table in range(len(_TALLEST)):
-            for attempt in range(_MORE * tries if levels == limit and tries > 1 and table == 0 else tries):
-                if least >= 0 and (table or attempt >= tries):
-                    break
-                for tenths in _WORTH:
-                    plan = np.array([levels, table, tenths, attempt])
-                    luts = _build(heap, len(place), constant, size, plan)[0]
-                    if luts >= 0 and (least < 0 or luts < least):
-                        least, best = luts, plan
+        for attempt in range(_MORE * tries if levels == limit and tries > 1 else max(tries, 1)):
+            if least >= 0 and attempt >= tries:
+                break
+            for rule in range(len(_RULES) if tries else _FIRST_RULES):
+                plan = np.array([levels, rule, attempt])
+                luts = _build(heap, len(place), constant, size, plan)[0]
+                if luts >= 0 and (least < 0 or luts < least):
+                    least, best = luts, plan
     return best
 
 
@@ -150,8 +155,9 @@ def _room(place: Any, width: Any, most: Any, level: Any, levels: int) -> Any:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _build(h: Any, terms: int, constant: int, size: int, plan: Any) -> Any:
     """(LUTs, chains, bits that they take) of the tree that `plan` gives; -1 LUTs where its levels do not suffice."""
-    levels, limits, worth = plan[0], _TALLEST[plan[1]], plan[2]
-    h.height[:], h.later[:], h.seen[:], h.random[0] = 0, 0, -2, plan[3]
+    levels, (overhead, table, worth) = plan[0], _RULES[plan[1]]
+    limits = _TALLEST[table]
+    h.height[:], h.later[:], h.seen[:], h.random[0] = 0, 0, -2, plan[2]
     for t in range(terms):
         _enter(h, t)
     for c in range(COLUMNS):
@@ -163,14 +169,14 @@ def _build(h: Any, terms: int, constant: int, size: int, plan: Any) -> Any:
         if start < 0 and now + 1 == levels > h.level[:terms].max() + _MOST_LEVELS:
             start = 0
         if start >= 0:
-            luts += size - start - _carries_out(h.height + h.one, start, size)
+            luts += _luts(h.height, h.one, start, size)
             for c in range(COLUMNS):
                 taken = _take_all(h, c, chains, taken)
             h.place[terms + chains], h.level[terms + chains] = 0, now + 1
             return luts, chains + 1, taken
         tallest = limits[min(levels - now - 1, len(limits) - 1)]
         while now < levels - 1:
-            lowest, highest, top = _best(h, size, tallest, worth)
+            lowest, highest, top = _best(h, size, tallest, overhead, worth)
             if lowest < 0:
                 break
             taken = _take_chain(h, terms, lowest, highest, top, chains, taken)
@@ -178,15 +184,24 @@ def _build(h: Any, terms: int, constant: int, size: int, plan: Any) -> Any:
             h.level[source] = now + 1
             _enter(h, source)
             end = min(lowest + h.width[source], size)
-            luts += end - lowest - _carries_out(h.own, lowest, end)
+            luts += _luts(h.own, 0 * h.own, lowest, end)
             chains += 1
     return -1, chains, taken
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _carries_out(height: Any, start: int, end: int) -> int:
-    """1 if the highest bit of the chain over the columns start..end-1 is the carry of the one below, else 0."""
-    return 1 if end - start > 2 and height[end - 1] == 0 and height[end - 2] <= 1 else 0
+def _luts(height: Any, one: Any, start: int, end: int) -> int:
+    """LUTs of the chain over the columns start..end-1: but for the highest bit where that is the carry of the one below; of six bits or
+    fewer, those of LUTs with two outputs (backends/small_sums.py)."""
+    luts, inputs, last = end - start, 0, start
+    if luts > 2 and height[end - 1] + one[end - 1] == 0 and height[end - 2] + one[end - 2] <= 1:
+        luts -= 1
+    for c in range(start, end):
+        inputs += height[c]
+        last = c if height[c] else last
+    if inputs < 6:
+        return min(luts, (end - start + 1) // 2)
+    return min(luts, (last - start + 1) // 2 + end - last) if inputs == 6 else luts
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -231,7 +246,7 @@ def _last_start(h: Any, size: int) -> int:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _best(h: Any, size: int, tallest: int, worth: int) -> Any:
+def _best(h: Any, size: int, tallest: int, overhead: int, worth: int) -> Any:
     """(lowest column, highest column, bits from the highest one) of the chain that removes most bits per LUT; of equals the one that
     takes most. It is worth it, or lowers a column that is too high for the levels that are left. -1: there is none."""
     bottom = 0
@@ -260,7 +275,7 @@ def _best(h: Any, size: int, tallest: int, worth: int) -> Any:
                 if gain <= 0 or (10 * gain < worth * luts and not high):
                     continue
                 gain *= 1000 + (below(h.random, _NOISE) if noisy else 0)
-                better = gain * best_luts - best_gain * luts
+                better = gain * (best_luts + overhead) - best_gain * (luts + overhead)
                 if better > 0 or (better == 0 and taken > best_taken):
                     best, best_gain, best_luts, best_taken = (lowest, c, top), gain, luts, taken
             under += there

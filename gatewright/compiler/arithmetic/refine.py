@@ -59,6 +59,12 @@ def refine(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, bu
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def sharing_luts(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int) -> float:
+    """LUTs of all sums as trees of additions. Arguments as those of `refine`."""
+    return float(_state(out, node, shift, sign, reach, load, budget, low, arity, False, 1).luts.sum())
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _state(out: Any, node: Any, shift: Any, sign: Any, reach: Any, load: Any, budget: Any, low: Any, arity: int, heaps: bool,
            seed: int) -> Any:
     """Room for as many digits as there are when every node is dissolved, and for the nodes that they can make."""
@@ -174,10 +180,13 @@ def _luts(s: Any, digits: Any, count: int, row: int) -> Any:
     constant = 1 if row < s.number[_OUTPUTS] and s.number[_ARITY] == 3 else 0
     s.number[_WORK] += count + count * count // 16
     if s.number[_HEAPS] and count + constant > s.number[_ARITY]:
-        total = 0
+        total, base, reach = 0, digits[1, 0], 0
+        for k in range(count):
+            base = min(base, digits[1, k])
         for k in range(count):
             total += bits(s.high[digits[0, k]])
-        return rough_luts(count, total)
+            reach += s.high[digits[0, k]] << digits[1, k] - base
+        return rough_luts(count, total, bits(reach))
     for k in range(count):
         node = digits[0, k]
         s.terms[NODE, k], s.terms[SHIFT, k], s.terms[NEGATIVE, k] = node, digits[1, k], digits[2, k]

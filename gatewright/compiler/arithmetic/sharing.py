@@ -17,7 +17,7 @@ from gatewright.compiler.arithmetic.depth import places
 from gatewright.compiler.arithmetic.digits import Bools
 from gatewright.compiler.arithmetic.pairs import pairs
 from gatewright.compiler.arithmetic.patterns import patterns
-from gatewright.compiler.arithmetic.refine import refine
+from gatewright.compiler.arithmetic.refine import refine, sharing_luts
 from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import widths
 from gatewright.ir.offsets import offsets
@@ -126,5 +126,14 @@ def refined(shared: Shared, lo: Ints, hi: Ints, arity: int, effort: int, heaps: 
     work = _WORK[effort] * len(shared.out)
     if not work or not len(shared.out):
         return shared
-    unsigned = lo + offsets(lo < 0, widths(lo, hi), np.zeros(len(lo), np.bool_))
-    return Shared(shared.operands, refine(*shared.state, unsigned, arity, heaps, work, _HEAT, 1))
+    return Shared(shared.operands, refine(*shared.state, _unsigned(lo, hi), arity, heaps, work, _HEAT, 1))
+
+
+def count_trees(shared: Shared, lo: Ints, hi: Ints, arity: int) -> int:
+    """LUTs of all sums as trees of additions; `lo`, `hi`: bounds of the operands."""
+    return round(sharing_luts(*shared.state, _unsigned(lo, hi), arity)) if len(shared.out) else 0
+
+
+def _unsigned(lo: Ints, hi: Ints) -> Ints:
+    """The least values of operands' bits, read as unsigned numbers."""
+    return lo + offsets(lo < 0, widths(lo, hi), np.zeros(len(lo), np.bool_))

@@ -6,7 +6,7 @@ that is cut in slices is the sum of these, each as far up as it lies; the highes
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,35 @@ from gatewright.ir.fixed import Ints
 from gatewright.ir.netlist import NetlistBuilder, widths
 from gatewright.ir.offsets import offsets
 
-_TRIES = {0: 1, 1: 8, 2: 8, 3: 64}
-"""How often a compressor tree is tried, by effort."""
+_TRIES = {1: 4, 2: 8, 3: 64}
+"""How often a compressor tree is tried by every rule, by effort."""
+
+
+class Trial:
+    """Numbers in place of a netlist's rows, and the LUTs of what adds them up: for a first look (`count_heaps`)."""
+
+    def __init__(self, lo: Ints, hi: Ints, arity: int) -> None:
+        self.lo, self.hi, self.arity, self.luts = lo, hi, arity, 0
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Chains of the sums of `terms`, which are in order of these. `bias`: of the terms of every sum together; `moved`: that, and what makes
+    operands unsigned; `reach`: the largest value of a sum without a constant; `limit`: the levels that sums may have."""
+
+    terms: Terms
+    chains: Chains
+    bias: Ints
+    moved: Ints
+    reach: Ints
+    limit: int
+
+    @property
+    def late(self) -> Bools:
+        """Sums with more levels."""
+        late = np.zeros(len(self.bias), np.bool_)
+        late[self.chains.out[self.chains.level > self.limit]] = True
+        return late
 
 
 def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints, Ints]:
@@ -29,34 +56,47 @@ def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
     With `wanted` the biases are 0; else all rows are unsigned numbers. No sum is deeper than the deepest tree of additions would be: the
     few that would be so are trees.
     """
-    terms = terms[np.argsort(terms.out, kind="stable")]
-    low, high = b.lo[terms.row], b.hi[terms.row]
-    width, sign = widths(low, high), np.where(terms.negative, -1, 1)
-    offset = offsets(low < 0, width, terms.negative)
-    most = np.where(terms.negative, -low, high) + offset
-    taken_back = np.zeros(sums, np.int64)
-    np.add.at(taken_back, terms.out, sign * terms.bias << terms.shift)
-    moved = taken_back.copy()
-    np.add.at(moved, terms.out, offset << terms.shift)
-    if wanted:
-        constant, size = wanted.imm - moved, widths(wanted.lo, wanted.hi)
-    else:
-        reach = np.zeros(sums, np.int64)
-        np.add.at(reach, terms.out, most << terms.shift)
-        constant, size = 0 * moved, widths(0 * reach, reach)
-    first = np.searchsorted(terms.out, np.arange(sums + 1))
-    load = np.bincount(terms.out, float(b.arity) ** terms.depth, minlength=sums) + (constant != 0)
-    limit = int(levels(np.maximum(load, 1.0), b.arity).max(initial=0))
-    chains = compress(first, terms.shift, width, most, terms.depth, constant & (np.int64(1) << size) - 1, size, limit, _TRIES[b.effort])
-    late = np.zeros(sums, np.bool_)
-    late[chains.out[chains.level > limit]] = True
-    rows, bias, depth = _built(b, terms, _without(chains, late, len(terms.row)), sums, taken_back, wanted)
+    plan = _planned(b, terms, sums, wanted, _TRIES[b.effort])
+    terms, late = plan.terms, plan.late
+    rows, bias, depth = _built(b, terms, _without(plan.chains, late, len(terms.row)), sums, plan.bias, wanted)
     if late.any():
         index = np.cumsum(late) - 1
         left = terms[late[terms.out]]
         left = replace(left, out=index[left.out])
         rows[late], bias[late], depth[late] = trees(b, left, int(late.sum()), wanted and wanted[late])
     return rows, bias, depth
+
+
+def count_heaps(trial: Trial, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints, Ints]:
+    """The same without rows, after a first look: counts LUTs."""
+    plan = _planned(trial, terms, sums, wanted, 0)
+    rows = len(trial.lo) + np.arange(sums, dtype=np.int32)
+    trial.luts += int(plan.chains.luts.sum())
+    trial.lo, trial.hi = np.append(trial.lo, 0 * plan.reach), np.append(trial.hi, plan.reach)
+    depth = np.zeros(sums, np.int64)
+    np.maximum.at(depth, plan.chains.out, np.minimum(plan.chains.level, plan.limit))
+    return rows, 0 * plan.moved if wanted else plan.moved, depth
+
+
+def _planned(b: NetlistBuilder | Trial, terms: Terms, sums: int, wanted: Wanted | None, tries: int) -> _Planned:
+    terms = terms[np.argsort(terms.out, kind="stable")]
+    low, high = b.lo[terms.row], b.hi[terms.row]
+    width, sign = widths(low, high), np.where(terms.negative, -1, 1)
+    offset = offsets(low < 0, width, terms.negative)
+    most = np.where(terms.negative, -low, high) + offset
+    bias, reach = np.zeros((2, sums), np.int64)
+    np.add.at(bias, terms.out, sign * terms.bias << terms.shift)
+    np.add.at(moved := bias.copy(), terms.out, offset << terms.shift)
+    np.add.at(reach, terms.out, most << terms.shift)
+    if wanted:
+        constant, size = wanted.imm - moved, widths(wanted.lo, wanted.hi)
+    else:
+        constant, size = 0 * moved, widths(0 * reach, reach)
+    first = np.searchsorted(terms.out, np.arange(sums + 1))
+    load = np.bincount(terms.out, float(b.arity) ** terms.depth, minlength=sums) + (constant != 0)
+    limit = int(levels(np.maximum(load, 1.0), b.arity).max(initial=0))
+    chains = compress(first, terms.shift, width, most, terms.depth, constant & (np.int64(1) << size) - 1, size, limit, tries)
+    return _Planned(terms, chains, bias, moved, reach, limit)
 
 
 def _without(chains: Chains, late: Bools, terms: int) -> Chains:
@@ -66,7 +106,7 @@ def _without(chains: Chains, late: Bools, terms: int) -> Chains:
     source = chains.source[bit]
     source = np.where(source < terms, source, terms + number[np.maximum(source - terms, 0)])
     return Chains(number[chains.chain[bit]], source, chains.column[bit], chains.out[kept], chains.level[kept], chains.place[kept],
-                  chains.last[kept])
+                  chains.last[kept], np.where(late, 0, chains.luts))
 
 
 def _built(b: NetlistBuilder, terms: Terms, chains: Chains, sums: int, bias: Ints, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:

@@ -7,22 +7,26 @@ balanced tree (`trees`), whichever takes fewer LUTs in all sums together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.digits import Bools, signed_digits
-from gatewright.compiler.arithmetic.sharing import Shared, plans, refined, share
-from gatewright.compiler.lower.heaps import heaps
+from gatewright.compiler.arithmetic.sharing import Shared, count_trees, plans, refined, share
+from gatewright.compiler.lower.heaps import Trial, count_heaps, heaps
 from gatewright.compiler.lower.terms import Rows, Terms, Wanted
 from gatewright.compiler.lower.trees import signed_trees, trees
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
 from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.netlist import NetlistBuilder
 
-Form = Callable[[NetlistBuilder, Terms, int, Wanted | None], tuple[Rows, Ints, Ints]]
+B = TypeVar("B", NetlistBuilder, Trial)
+Form = Callable[[B, Terms, int, Wanted | None], tuple[Rows, Ints, Ints]]
 """What builds sums of terms: rows, their biases and their depths."""
+
+_MUCH_LARGER = 1.06
+"""Where trees take so many times the LUTs of heaps, after a first look, they are not built for trial."""
 
 
 def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, lo: Any, hi: Any) -> Rows:
@@ -38,24 +42,31 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     low, high = b.lo[operands], b.hi[operands]
     tried = [share(*digits, len(imm), high - low, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
 
-    wanted, best = Wanted(imm, lo, hi), tried[0]
-    *others, form = _forms(b, best)
-    if effort:
-        least, _, best = min((_luts(b, operands, shared, wanted, form), k, shared) for k, shared in enumerate(tried))
-        finer = refined(best, low, high, b.arity, effort, form == heaps)
-        least, _, best = min((least, 0, best), (_luts(b, operands, finer, wanted, form), 1, finer))
-        rivals = [(_luts(b, operands, best, wanted, other), 1 + k, other) for k, other in enumerate(others)]
-        _, _, form = min([(least, 0, form), *rivals])
-    return _build(b, operands, best, wanted, form if effort or b.signed else trees)
+    wanted, forms = Wanted(imm, lo, hi), _forms(b, tried[0])
+    if not effort:
+        return _build(b, operands, tried[0], wanted, signed_trees if b.signed else trees)
+
+    def luts(shared: Shared) -> int:
+        if heaps not in forms:
+            return count_trees(shared, low, high, b.arity)
+        _build(trial := Trial(low, high, b.arity), np.arange(len(operands)), shared, wanted, count_heaps)
+        return trial.luts
+
+    best = min(tried, key=luts)
+    best = min(best, refined(best, low, high, b.arity, effort, heaps in forms), key=luts)
+    if heaps in forms and count_trees(best, low, high, b.arity) > _MUCH_LARGER * luts(best):
+        forms = (heaps,)
+    form = min(forms, key=lambda form: _luts(b, operands, best, wanted, form)) if len(forms) > 1 else forms[0]
+    return _build(b, operands, best, wanted, form)
 
 
-def _forms(b: NetlistBuilder, shared: Shared) -> tuple[Form, ...]:
-    """The forms that sums can have, the likely best one last: heaps where a part adds three, and no number comes near the widest ones."""
+def _forms(b: NetlistBuilder, shared: Shared) -> tuple[Form[NetlistBuilder], ...]:
+    """The forms that sums can have, the likely best one first: heaps where a part adds three, and no number comes near the widest ones."""
     if b.signed:
         return (signed_trees,)
     reach = np.log2(shared.reach[shared.node] + 1) + shared.shift
     widest = reach.max(initial=0) + np.log2(np.bincount(shared.out).max(initial=1))
-    return (signed_trees, trees, heaps) if b.arity == 3 and widest < MAX_WIDTH - 8 else (signed_trees, trees)
+    return (heaps, trees, signed_trees) if b.arity == 3 and widest < MAX_WIDTH - 8 else (trees, signed_trees)
 
 
 def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints, Ints, Bools]]:
@@ -68,9 +79,9 @@ def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints,
     return operands, signed_digits(key // max(len(operands), 1), key % max(len(operands), 1), total)
 
 
-def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, wanted: Wanted, form: Form) -> int:
+def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, wanted: Wanted, form: Form[NetlistBuilder]) -> int:
     """LUTs of the additions, built for trial in a netlist of their own."""
-    trial = NetlistBuilder(b.name, b.arity)
+    trial = NetlistBuilder(b.name, b.arity, b.effort)
     trial.origin("trial")
     inputs = trial.input("x", b.lo[operands], b.hi[operands]).astype(np.int64)
     trial.output("y", _build(trial, inputs, shared, wanted, form))
@@ -80,7 +91,7 @@ def _luts(b: NetlistBuilder, operands: Ints, shared: Shared, wanted: Wanted, for
     return int(sum_luts(netlist, b.arity == 3).sum())
 
 
-def _build(b: NetlistBuilder, operands: Ints, shared: Shared, wanted: Wanted, form: Form) -> Rows:
+def _build(b: B, operands: Ints, shared: Shared, wanted: Wanted, form: Form[B]) -> Rows:
     """Rows of the sums: shared nodes first, all at once of which the digits are there."""
     first, sums = len(operands), len(wanted.imm)
     step = _steps(shared, first, sums)
