@@ -29,7 +29,7 @@ MAX_PAIRS = 30_000_000
 LARGE = 3_000_000
 """Pairs of digits from which on a search is costly: such problems get one plan, whatever the effort."""
 
-SLACK = 2
+SLACK = 1
 """Levels by which a sum may be deeper than a balanced tree for the sake of sharing."""
 
 

@@ -24,10 +24,10 @@ _TRIES = {1: 4, 2: 8, 3: 64}
 
 
 class Trial:
-    """Numbers in place of a netlist's rows, and the LUTs of what adds them up: for a first look (`count_heaps`)."""
+    """Numbers in place of a netlist's rows, and the LUTs and levels of what adds them up: for a first look (`count_heaps`)."""
 
     def __init__(self, lo: Ints, hi: Ints, arity: int) -> None:
-        self.lo, self.hi, self.arity, self.luts = lo, hi, arity, 0
+        self.lo, self.hi, self.arity, self.luts, self.levels = lo, hi, arity, 0, 0
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,14 @@ def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
 
 
 def count_heaps(trial: Trial, terms: Terms, sums: int, wanted: Wanted | None = None) -> tuple[Rows, Ints, Ints]:
-    """The same without rows, after a first look: counts LUTs."""
+    """The same without rows, after a first look: counts LUTs and levels."""
     plan = _planned(trial, terms, sums, wanted, 0)
     rows = len(trial.lo) + np.arange(sums, dtype=np.int32)
     trial.luts += int(plan.chains.luts.sum())
     trial.lo, trial.hi = np.append(trial.lo, 0 * plan.reach), np.append(trial.hi, plan.reach)
     depth = np.zeros(sums, np.int64)
     np.maximum.at(depth, plan.chains.out, np.minimum(plan.chains.level, plan.limit))
+    trial.levels = max(trial.levels, int(depth.max(initial=0)))
     return rows, 0 * plan.moved if wanted else plan.moved, depth
 
 

@@ -25,6 +25,8 @@ B = TypeVar("B", NetlistBuilder, Trial)
 Form = Callable[[B, Terms, int, Wanted | None], tuple[Rows, Ints, Ints]]
 """What builds sums of terms: rows, their biases and their depths."""
 
+_LEVEL = 0.03
+"""The part of a layer's LUTs that one level of additions less is worth."""
 _MUCH_LARGER = 1.06
 """Where trees take so many times the LUTs of heaps, after a first look, they are not built for trial."""
 
@@ -41,20 +43,23 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     effort = b.effort if np.bincount(digits[0]).max(initial=0) > 1 else 0  # single digits share nothing
     low, high = b.lo[operands], b.hi[operands]
     tried = [share(*digits, len(imm), high - low, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
-
     wanted, forms = Wanted(imm, lo, hi), _forms(b, tried[0])
     if not effort:
         return _build(b, operands, tried[0], wanted, signed_trees if b.signed else trees)
 
-    def luts(shared: Shared) -> int:
+    def looked_at(shared: Shared) -> Trial:
+        _build(trial := Trial(low, high, b.arity), np.arange(len(operands)), shared, wanted, count_heaps)
+        return trial
+
+    def costs(shared: Shared) -> float:
         if heaps not in forms:
             return count_trees(shared, low, high, b.arity)
-        _build(trial := Trial(low, high, b.arity), np.arange(len(operands)), shared, wanted, count_heaps)
-        return trial.luts
+        trial = looked_at(shared)
+        return trial.luts * (1 + _LEVEL * trial.levels)
 
-    best = min(tried, key=luts)
-    best = min(best, refined(best, low, high, b.arity, effort, heaps in forms), key=luts)
-    if heaps in forms and count_trees(best, low, high, b.arity) > _MUCH_LARGER * luts(best):
+    best = min(tried, key=costs)
+    best = min(best, refined(best, low, high, b.arity, effort, heaps in forms), key=costs)
+    if heaps in forms and count_trees(best, low, high, b.arity) > _MUCH_LARGER * looked_at(best).luts:
         forms = (heaps,)
     form = min(forms, key=lambda form: _luts(b, operands, best, wanted, form)) if len(forms) > 1 else forms[0]
     return _build(b, operands, best, wanted, form)
