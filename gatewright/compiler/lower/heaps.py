@@ -58,7 +58,7 @@ def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
     """
     plan = _planned(b, terms, sums, wanted, _TRIES[b.effort])
     terms, late = plan.terms, plan.late
-    rows, bias, depth = _built(b, terms, _without(plan.chains, late, len(terms.row)), sums, plan.bias, wanted)
+    rows, bias, depth = _built(b, terms, _without(plan.chains, late, len(terms.row)), plan, wanted)
     if late.any():
         index = np.cumsum(late) - 1
         left = terms[late[terms.out]]
@@ -110,8 +110,9 @@ def _without(chains: Chains, late: Bools, terms: int) -> Chains:
                   chains.last[kept], np.where(late, 0, chains.luts))
 
 
-def _built(b: NetlistBuilder, terms: Terms, chains: Chains, sums: int, bias: Ints, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
-    """The chains' rows, level by level. `bias`: of the terms of every sum together."""
+def _built(b: NetlistBuilder, terms: Terms, chains: Chains, plan: _Planned, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
+    """The chains' rows, level by level."""
+    sums, bias = len(plan.bias), plan.bias
     count = len(terms.row)
     row = np.concatenate([terms.row, np.zeros(len(chains.out), np.int64)])
     place = np.concatenate([terms.shift, chains.place])
@@ -139,7 +140,8 @@ def _built(b: NetlistBuilder, terms: Terms, chains: Chains, sums: int, bias: Int
         imm = wanted.imm[out] - bias[out] if last and wanted else imm
         made = np.zeros(len(which), np.int64)
         some = np.flatnonzero(np.bincount(of, minlength=len(which)))
-        bounds = (wanted.lo[out[some]], wanted.hi[out[some]]) if last and wanted else None
+        lo, hi = (wanted.lo, wanted.hi) if wanted else (0 * plan.reach, plan.reach)
+        bounds = (lo[out[some]], hi[out[some]]) if last else None
         first = np.append(np.searchsorted(of, some), len(of))
         made[some] = b.sum(first, operand, shift, negative[source[k]], imm[some], bounds)
         none = np.delete(np.arange(len(which)), some)  # all operands have turned out to be nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatewright.compiler.lower.heaps import heaps
+from gatewright.compiler.lower.heaps import Trial, count_heaps, heaps
 from gatewright.compiler.lower.terms import Terms, Wanted
 from gatewright.ir.netlist import Netlist, NetlistBuilder, Op, verify
 from gatewright.ir.netlist_eval import evaluate
@@ -51,7 +51,9 @@ def test_heaps(seed: int) -> None:
         np.add.at(lo, out, ends.min(axis=0))
         np.add.at(hi, out, ends.max(axis=0))
         wanted = Wanted(imm, lo, hi)
-    y, moved, _ = heaps(b, Terms(out, x[row].astype(np.int64), shift, neg, depth, bias), sums, wanted)
+    made = Terms(out, x[row].astype(np.int64), shift, neg, depth, bias)
+    _, counted_bias, counted_depth = count_heaps(trial := Trial(low, high, 3), made, sums, wanted)
+    y, moved, levels = heaps(b, made, sums, wanted)
     b.output("y", y)
     netlist = b.build()
     verify(netlist)
@@ -60,3 +62,7 @@ def test_heaps(seed: int) -> None:
         column = heights(netlist, sum_row)
         above = [n for n in column if n > 1]
         assert not above or (above[0] <= 5 and max(above[1:] or [0]) <= 3)
+    assert (moved == counted_bias).all()
+    assert (levels <= counted_depth).all()
+    if not wanted:
+        assert (netlist.hi[y] <= trial.hi[inputs:]).all()
