@@ -26,6 +26,7 @@ from gatewright.compiler.lower import lower
 from gatewright.compiler.lower.size import check_size
 from gatewright.compiler.options import Options
 from gatewright.compiler.passes.absorb_bias import AbsorbBias
+from gatewright.compiler.passes.align_levels import AlignLevels
 from gatewright.compiler.passes.base import GraphPass
 from gatewright.compiler.passes.dead_ops import DeadOps
 from gatewright.compiler.passes.exact_ranges import ExactRanges
@@ -56,7 +57,7 @@ from gatewright.ir.text import show as show_graph
 from gatewright.ir.text import show_expr
 from gatewright.sim.vectors import corner_vectors, random_vectors
 
-GRAPH_PASSES: tuple[GraphPass, ...] = (FuseRegions(), IntegerFunctions(), AbsorbBias(), DeadOps(), ExactRanges())
+GRAPH_PASSES: tuple[GraphPass, ...] = (FuseRegions(), IntegerFunctions(), AbsorbBias(), AlignLevels(), DeadOps(), ExactRanges())
 """All passes on the Graph, in order. Each keeps every output bit."""
 
 NetlistPass = Callable[[Netlist], tuple[Netlist, Rows]]

@@ -6,6 +6,7 @@ A constant mostly rides for free in one of the additions of a sum; behind them, 
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -30,9 +31,8 @@ class AbsorbBias:
         done: dict[str, Op] = {}
         gone: dict[str, str] = {}
         for op in graph.ops:
-            source = done.get(op.inputs[0]) if isinstance(op, Requant) else None
-            if (isinstance(op, Requant) and isinstance(source, Dense | Conv) and source.name not in kept
-                    and len(graph.users[source.name]) == 1 and op.type.shape == source.type.shape):
+            source = layer_in_front(op, done, graph, kept) if isinstance(op, Requant) else None
+            if isinstance(op, Requant) and source:
                 short = on_grid(op)
                 constant = taken(short)
                 add = per_output(source, constant)
@@ -43,6 +43,14 @@ class AbsorbBias:
             done[op.name] = op
         meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
         return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
+
+
+def layer_in_front(op: Op, done: Mapping[str, Op], graph: Graph, kept: Container[str]) -> Dense | Conv | None:
+    """The Dense or Conv whose elements are this operation's operands and nobody else's; `done`: the operations as they are by now."""
+    source = done.get(op.inputs[0])
+    if not isinstance(source, Dense | Conv) or source.name in kept or len(graph.users[source.name]) > 1:
+        return None
+    return source if op.type.shape == source.type.shape else None
 
 
 def on_grid(op: Requant) -> Requant:

@@ -1,0 +1,99 @@
+"""Moves the bias of a layer in front of thresholds to where comparing takes the fewest LUTs.
+
+x >= t reads the bits of x from the lowest one of t up. A constant added to x and t alike rides for free in the sum x, so one level can
+always become 0, which the sign alone tells, or a power of two, which the highest bit of an unsigned x tells. A neuron of one bit needs
+no comparison then, nor the table that a narrow sum would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from gatewright.compiler.passes.absorb_bias import common, layer_in_front, per_output, with_bias
+from gatewright.compiler.passes.base import PassResult
+from gatewright.ir.fixed import Ints, trailing_zeros
+from gatewright.ir.graph import Graph, Op
+from gatewright.ir.netlist import widths
+from gatewright.ir.ops import Conv, Dense, Table, Thresholds
+
+MOST_LEVELS = 64
+"""Where there are more, that one of them is cheaper is next to nothing."""
+
+
+@dataclass(frozen=True)
+class AlignLevels:
+    """Case: a Dense or Conv that only one Thresholds reads, or one Table that is a step of one for every element, with the same levels
+    along all axes but that of the bias."""
+
+    name: ClassVar[str] = "align-levels"
+
+    def run(self, graph: Graph) -> PassResult:
+        kept = {o.value for o in graph.outputs}
+        done: dict[str, Op] = {}
+        gone: dict[str, str] = {}
+        for op in graph.ops:
+            source = layer_in_front(op, done, graph, kept) if isinstance(op, Thresholds | Table) else None
+            steps = one_step(op, source) if isinstance(op, Table) and source else op
+            if source and isinstance(steps, Thresholds):
+                add = best_constant(steps, source)
+                if add.any():
+                    done[source.name] = with_bias(source, source.bias + add, [done[i] for i in source.inputs])
+                    gone[source.name] = f"carries the constant of '{op.name}'"
+                    op = moved(steps, source, add)
+            done[op.name] = op
+        meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
+        return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
+
+
+def one_step(op: Table, source: Op) -> Op:
+    """The table as one threshold, or as it is where an element takes other than two neighbouring values, or changes more than once."""
+    lo, hi = source.type.lo[..., None], source.type.hi[..., None]
+    codes = np.clip(op.first + np.arange(op.values.shape[-1] + 1), lo, hi)
+    values = np.take_along_axis(np.broadcast_to(op.values, (*op.type.shape, op.values.shape[-1])), codes - op.first, axis=-1)
+    change = np.diff(values, axis=-1)
+    if (np.abs(change).sum(axis=-1) > 1).any():
+        return op
+    step, before = change.sum(axis=-1), np.abs(change).argmax(axis=-1)[..., None]
+    at = np.where(step == 0, source.type.hi, np.take_along_axis(codes, before, axis=-1)[..., 0]) + 1
+    return Thresholds(name=op.name, inputs=op.inputs, node=op.node, type=op.type, sign=common(np.where(step < 0, -1, 1)),
+                      levels=np.where(step < 0, 1 - at, at)[..., None], base=common(values.min(axis=-1)))
+
+
+def moved(op: Thresholds, source: Dense | Conv, add: Ints) -> Thresholds:
+    """The same function of x + add."""
+    constant = add.reshape(-1, *(1,) * (len(op.type.shape) - 1)) if isinstance(source, Conv) else add
+    return replace(op, levels=op.levels + np.broadcast_to(op.sign * constant, op.type.shape)[..., None])
+
+
+def best_constant(op: Thresholds, source: Dense | Conv) -> Ints:
+    """What to add to the bias of every output; 0 where its levels are not the same everywhere, or many."""
+    none = np.zeros_like(source.bias)
+    shape, count = op.type.shape, op.levels.shape[-1]
+    levels = np.broadcast_to(op.levels, (*shape, count))
+    up = np.where(np.broadcast_to(op.sign, shape)[..., None] > 0, levels, 1 - levels[..., ::-1])  # -x >= t is not (x >= 1 - t)
+    same = [per_output(source, up[..., k]) for k in range(count)]
+    level = np.array([v for v in same if v is not None])
+    if not 0 < count <= MOST_LEVELS or len(level) < count:
+        return none
+    others = tuple(range(1, len(shape))) if isinstance(source, Conv) else tuple(range(len(shape) - 1))
+    lo, hi = source.type.lo.min(axis=others), source.type.hi.max(axis=others)
+    reached = (level > lo) & (level <= hi)
+    best, least = none, price(lo, hi, level, reached)
+    for k in range(count):
+        highest = np.int64(1) << widths(none, np.maximum(level[k] - 1 - lo, hi - level[k]))  # bit of an unsigned x
+        for place in (highest, none):
+            constant = np.where(reached[k], place - level[k], 0)
+            cost = price(lo + constant, hi + constant, level + constant, reached)
+            best, least = np.where(cost < least, constant, best), np.minimum(cost, least)
+    return best
+
+
+def price(lo: Ints, hi: Ints, level: Ints, reached: Ints) -> Ints:
+    """Twice the LUTs of sums of lo..hi [n] and of their comparisons with levels [count, n]; one less of unsigned sums, of which the highest
+    bit may be the carry out of the others' chain."""
+    width = widths(lo, hi)
+    inputs = np.maximum(width - trailing_zeros(level), 1)
+    return np.asarray(2 * (width + (reached * ((inputs + 3) // 5)).sum(axis=0)) - (lo >= 0))

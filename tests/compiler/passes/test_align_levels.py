@@ -1,0 +1,110 @@
+"""The bias in front of thresholds moves to where the comparisons take the fewest LUTs, and the function stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import given, graph, lines, lowered_alike, retyped, same_bits
+
+from gatewright.backends.part import load_part
+from gatewright.compiler.estimate.cost import row_costs
+from gatewright.compiler.lower import lower
+from gatewright.compiler.passes.align_levels import AlignLevels
+from gatewright.ir.graph import Graph
+from gatewright.ir.netlist import Op as Row
+
+X = given("x", "[2]", "-8..7")
+DENSE = '%d = dense(%x) {weight = [[1, -2, 0], [3, 1, 1]], bias = [0, 5, 1]} : [3] 0..0 frac 0 @ "dense"'
+"""Ranges [-32, -17, -7]..[28, 28, 8]."""
+
+
+def thresholds(levels: str, sign: str = "1", base: str = "0", name: str = "q") -> str:
+    return f'%{name} = thresholds(%d) {{sign = {sign}, levels = {levels}, base = {base}}} : [3] 0..0 frac 0 @ "quant"'
+
+
+def table(values: list[list[int]]) -> str:
+    return f'%q = table(%d) {{first = -32, values = {values}}} : [3] 0..0 frac 0 @ "quant"'
+
+
+def steps(*at: int, low: int = 0, high: int = 1) -> list[list[int]]:
+    """A table of the codes -32..28 for every output, with a step at a code."""
+    return [[high if x >= t else low for x in range(-32, 29)] for t in at]
+
+
+def aligned(*text: str) -> tuple[Graph, Graph, dict[str, str]]:
+    old = retyped(graph(*text))
+    result = AlignLevels().run(old)
+    same_bits(old, result.graph)
+    lowered_alike(result.graph, 500)
+    return old, result.graph, dict(result.gone)
+
+
+@pytest.mark.parametrize(("text", "bias", "left"), [
+    (thresholds("[[3], [4], [1]]"), "[61, 33, 8]", "sign = 1, levels = [[64], [32], [8]]"),
+    (thresholds("[[3], [4], [0]]", sign="[1, -1, 1]"), "[61, 40, 17]", "sign = [1, -1, 1], levels = [[64], [-31], [16]]"),
+    (thresholds("[[3], [99], [-99]]"), "[61, 5, 1]", "sign = 1, levels = [[64], [99], [-99]]"),
+    (thresholds("[[-9, 3], [-8, 4], [-3, 0]]", base="-1"), "[73, 33, 20]", "sign = 1, levels = [[64, 76], [20, 32], [16, 19]]"),
+    (table(steps(3, 4, 1)), "[61, 33, 8]", "sign = 1, levels = [[64], [32], [8]]"),
+    (table([steps(3)[0], steps(4, low=1, high=0)[0], [-2] * 61]), "[61, 33, 1]", "sign = [1, -1, 1], levels = [[64], [-31], [9]]"),
+], ids=["rising", "falling", "out of reach", "two levels", "table", "tables that fall or stay"])
+def test_a_level_becomes_the_highest_bit_or_the_sign(text: str, bias: str, left: str) -> None:
+    _, g, gone = aligned(X, DENSE, text, "meaning %d scale 1 offset 0", "meaning %q scale 1 offset 0", 'output "q" = %q scale 1 offset 0')
+    assert f"bias = {bias}}}" in lines(g)[1]
+    assert f"thresholds(%d) {{{left}, base" in lines(g)[2]
+    assert gone == {"d": "carries the constant of 'q'"}
+    assert set(g.meanings) == {"q"}  # d's codes stand for something else now
+
+
+@pytest.mark.parametrize("text", [
+    (X, DENSE.replace("[0, 5, 1]", "[61, 33, 8]"), thresholds("[[64], [32], [8]]")),
+    (X, DENSE, thresholds("[[3], [4], [1]]"), 'output "q" = %q scale 1 offset 0', 'output "d" = %d scale 1 offset 0'),
+    (X, DENSE, thresholds("[3]"), thresholds("[4]", name="p"), 'output "q" = %q scale 1 offset 0',
+     'output "p" = %p scale 1 offset 0'),
+    (X, DENSE, table(steps(3, 4, 1, high=2))),
+    (X, DENSE, table([[int(-9 <= x < 9) for x in range(-32, 29)]])),
+    (given("x", "[2, 2]", "-8..7"), DENSE.replace("[3] 0", "[2, 3] 0"), thresholds("[[[3]], [[4]]]").replace("[3] 0", "[2, 3] 0")),
+    (X, thresholds("[[3], [4]]").replace("%d", "%x").replace("[3] 0", "[2] 0")),
+], ids=["aligned", "output", "two users", "step of two", "two steps", "differs by row", "no layer"])
+def test_it_stays_where_it_is(text: tuple[str, ...]) -> None:
+    old, g, gone = aligned(*text)
+    assert lines(g) == lines(old)
+    assert gone == {}
+
+
+IMAGE = given("x", "[1, 3]", "-4..3")
+CONV = ('%d = conv(%x) {strides = [1], pads = [0, 0], dilations = [1], weight = [[[1, -2]], [[3, 1]]], bias = [0, 5], groups = 1, '
+        'fill = 0} : [2, 2] 0..0 frac 0 @ "conv"')
+
+
+def test_a_convolution_has_one_constant_per_channel() -> None:
+    _, g, gone = aligned(IMAGE, CONV, thresholds("[[[3]], [[4]]]").replace("[3] 0", "[2, 2] 0"))
+    assert "bias = [13, 17]," in lines(g)[1]
+    assert "levels = [[[16], [16]], [[16], [16]]]" in lines(g)[2]
+    assert list(gone) == ["d"]
+
+
+def test_leading_axes_share_the_bias() -> None:
+    _, g, gone = aligned(given("x", "[2, 2]", "-8..7"), DENSE.replace("[3] 0", "[2, 3] 0"),
+                         thresholds("[[3], [4], [1]]").replace("[3] 0", "[2, 3] 0"))
+    assert "bias = [61, 33, 8]" in lines(g)[1]
+    assert list(gone) == ["d"]
+
+
+def test_the_bits_of_such_neurons_are_wires() -> None:
+    """All that is behind the sums are the one-bit tables that say what a count of 0 and 1 means."""
+    old, g, _ = aligned(X, DENSE, thresholds("[[3], [4], [1]]"))
+
+    def comparing(graph: Graph) -> int:
+        netlist, _ = lower(graph, 3)
+        return int(row_costs(netlist, load_part()).lut[netlist.op == Row.GE].sum())
+    assert (comparing(old), comparing(g)) == (3, 0)
+
+
+def test_random_levels_keep_the_function() -> None:
+    """Of one to four levels, some of them out of reach, some equal, rising and falling."""
+    rng = np.random.default_rng(1)
+    for count in (1, 2, 4) * 4:
+        levels = np.sort(rng.integers(-34, 35, (3, count))).tolist()
+        _, g, gone = aligned(X, DENSE, thresholds(str(levels), sign=str(rng.choice([-1, 1], 3).tolist()), base=str(int(rng.integers(-3, 3)))))
+        assert list(gone) == ["d"]
+        assert g.ops[-1].kind == "thresholds"
