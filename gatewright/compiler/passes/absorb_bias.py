@@ -90,7 +90,7 @@ def per_output(layer: Dense | Conv, add: Ints) -> Ints | None:
     return first if (channels == first).all() else None
 
 
-def with_bias(layer: Dense | Conv, bias: Ints, operands: list[Op]) -> Op:
+def with_bias(layer: Dense | Conv, bias: Ints, operands: list[Op]) -> Dense | Conv:
     """The layer with another bias, its type derived again."""
     changed = replace(layer, bias=bias)
     lo, hi = changed.bounds([o.type for o in operands])

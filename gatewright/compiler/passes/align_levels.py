@@ -2,7 +2,7 @@
 
 x >= t reads the bits of x from the lowest one of t up. A constant added to x and t alike rides for free in the sum x, so one level can
 always become 0, which the sign alone tells, or a power of two, which the highest bit of an unsigned x tells. A neuron of one bit needs
-no comparison then, nor the table that a narrow sum would have.
+no comparison then, nor the table that a narrow sum would have, nor an inverter: where -x >= t is asked, the weights change their signs.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ class AlignLevels:
             source = layer_in_front(op, done, graph, kept) if isinstance(op, Thresholds | Table) else None
             steps = one_step(op, source) if isinstance(op, Table) and source else op
             if source and isinstance(steps, Thresholds):
-                add = best_constant(steps, source)
-                if add.any():
-                    done[source.name] = with_bias(source, source.bias + add, [done[i] for i in source.inputs])
+                operands = [done[i] for i in source.inputs]
+                layer, steps = turned(steps, source, operands)
+                add = best_constant(steps, layer)
+                if add.any() or layer is not source:
+                    done[source.name] = with_bias(layer, layer.bias + add, operands)
                     gone[source.name] = f"carries the constant of '{op.name}'"
-                    op = moved(steps, source, add)
+                    op = moved(steps, layer, add)
             done[op.name] = op
         meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
         return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
@@ -60,6 +62,16 @@ def one_step(op: Table, source: Op) -> Op:
     at = np.where(step == 0, source.type.hi, np.take_along_axis(codes, before, axis=-1)[..., 0]) + 1
     return Thresholds(name=op.name, inputs=op.inputs, node=op.node, type=op.type, sign=common(np.where(step < 0, -1, 1)),
                       levels=np.where(step < 0, 1 - at, at)[..., None], base=common(values.min(axis=-1)))
+
+
+def turned(op: Thresholds, source: Dense | Conv, operands: list[Op]) -> tuple[Dense | Conv, Thresholds]:
+    """The layer with the opposite weights where its one level falls: a sum flips its operands for nothing, and the bit is no inverter."""
+    sign = per_output(source, np.broadcast_to(op.sign, op.type.shape))
+    if sign is None or op.levels.shape[-1] > 1 or (sign > 0).all():
+        return source, op
+    factor = sign.reshape(-1, *(1,) * (source.weight.ndim - 1)) if isinstance(source, Conv) else sign
+    layer = with_bias(replace(source, weight=source.weight * factor), source.bias * sign, operands)
+    return layer, replace(op, sign=np.ones((), np.int64))
 
 
 def moved(op: Thresholds, source: Dense | Conv, add: Ints) -> Thresholds:

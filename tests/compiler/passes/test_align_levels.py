@@ -10,6 +10,7 @@ from gatewright.backends.part import load_part
 from gatewright.compiler.estimate.cost import row_costs
 from gatewright.compiler.lower import lower
 from gatewright.compiler.passes.align_levels import AlignLevels
+from gatewright.compiler.passes.netlist.fold_constants import fold_constants
 from gatewright.ir.graph import Graph
 from gatewright.ir.netlist import Op as Row
 
@@ -41,11 +42,11 @@ def aligned(*text: str) -> tuple[Graph, Graph, dict[str, str]]:
 
 @pytest.mark.parametrize(("text", "bias", "left"), [
     (thresholds("[[3], [4], [1]]"), "[61, 33, 8]", "sign = 1, levels = [[64], [32], [8]]"),
-    (thresholds("[[3], [4], [0]]", sign="[1, -1, 1]"), "[61, 40, 17]", "sign = [1, -1, 1], levels = [[64], [-31], [16]]"),
+    (thresholds("[[3], [4], [0]]", sign="[1, -1, 1]"), "[61, 23, 17]", "sign = 1, levels = [[64], [32], [16]]"),
     (thresholds("[[3], [99], [-99]]"), "[61, 5, 1]", "sign = 1, levels = [[64], [99], [-99]]"),
     (thresholds("[[-9, 3], [-8, 4], [-3, 0]]", base="-1"), "[73, 33, 20]", "sign = 1, levels = [[64, 76], [20, 32], [16, 19]]"),
     (table(steps(3, 4, 1)), "[61, 33, 8]", "sign = 1, levels = [[64], [32], [8]]"),
-    (table([steps(3)[0], steps(4, low=1, high=0)[0], [-2] * 61]), "[61, 33, 1]", "sign = [1, -1, 1], levels = [[64], [-31], [9]]"),
+    (table([steps(3)[0], steps(4, low=1, high=0)[0], [-2] * 61]), "[61, 30, 1]", "sign = 1, levels = [[64], [32], [9]]"),
 ], ids=["rising", "falling", "out of reach", "two levels", "table", "tables that fall or stay"])
 def test_a_level_becomes_the_highest_bit_or_the_sign(text: str, bias: str, left: str) -> None:
     _, g, gone = aligned(X, DENSE, text, "meaning %d scale 1 offset 0", "meaning %q scale 1 offset 0", 'output "q" = %q scale 1 offset 0')
@@ -91,20 +92,28 @@ def test_leading_axes_share_the_bias() -> None:
 
 
 def test_the_bits_of_such_neurons_are_wires() -> None:
-    """All that is behind the sums are the one-bit tables that say what a count of 0 and 1 means."""
-    old, g, _ = aligned(X, DENSE, thresholds("[[3], [4], [1]]"))
+    old, g, _ = aligned(X, DENSE, thresholds("[[3], [4], [1]]", sign="[1, -1, 1]"))
 
-    def comparing(graph: Graph) -> int:
-        netlist, _ = lower(graph, 3)
-        return int(row_costs(netlist, load_part()).lut[netlist.op == Row.GE].sum())
-    assert (comparing(old), comparing(g)) == (3, 0)
+    def behind_sums(graph: Graph) -> int:
+        netlist, _ = fold_constants(lower(graph, 3)[0])
+        return int(row_costs(netlist, load_part()).lut[netlist.op != Row.SUM].sum())
+    assert (behind_sums(old), behind_sums(g)) == (4, 0)
+
+
+def test_a_neuron_that_falls_gets_the_opposite_weights() -> None:
+    _, g, _ = aligned(X, DENSE, thresholds("[[3], [4], [0]]", sign="[1, -1, 1]"))
+    assert "weight = [[1, 2, 0], [3, -1, 1]]," in lines(g)[1]
+    _, g, _ = aligned(IMAGE, CONV, thresholds("[[[3]], [[4]]]", sign="[[1], [-1]]").replace("[3] 0", "[2, 2] 0"))
+    assert "weight = [[[1, -2]], [[-3, -1]]]," in lines(g)[1]
+    _, g, _ = aligned(X, DENSE, thresholds("[[3, 4], [4, 9], [0, 1]]", sign="-1"))
+    assert "weight = [[1, -2, 0], [3, 1, 1]]," in lines(g)[1]  # the code of several levels is a table anyway
 
 
 def test_random_levels_keep_the_function() -> None:
     """Of one to four levels, some of them out of reach, some equal, rising and falling."""
     rng = np.random.default_rng(1)
     for count in (1, 2, 4) * 4:
-        levels = np.sort(rng.integers(-34, 35, (3, count))).tolist()
-        _, g, gone = aligned(X, DENSE, thresholds(str(levels), sign=str(rng.choice([-1, 1], 3).tolist()), base=str(int(rng.integers(-3, 3)))))
+        levels, sign = np.sort(rng.integers(-34, 35, (3, count))).tolist(), rng.choice([-1, 1], 3).tolist()
+        _, g, gone = aligned(X, DENSE, thresholds(str(levels), sign=str(sign), base=str(int(rng.integers(-3, 3)))))
         assert list(gone) == ["d"]
         assert g.ops[-1].kind == "thresholds"

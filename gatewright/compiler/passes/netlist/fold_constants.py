@@ -4,6 +4,7 @@ interface, and their users fold.
 1. a row with `lo == hi` -> `const`
 2. a constant operand of a sum -> part of `imm`, where that stays a code; a sum of nothing else -> `const` (by 1)
 3. a condition of `select` that is constant -> a sum of one operand
+4. a table that hands on the one bit it reads -> a sum of one operand
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gatewright.ir.netlist import Netlist, Op
 
 def fold_constants(netlist: Netlist) -> tuple[Netlist, Rows]:
     moved = np.arange(len(netlist), dtype=np.int32)
-    return _fold_operands(_fold_selects(_fold_rows(netlist))), moved
+    return _fold_operands(_fold_tables(_fold_selects(_fold_rows(netlist)))), moved
 
 
 def _without(netlist: Netlist, gone: Bools) -> Netlist:
@@ -48,6 +49,20 @@ def _fold_selects(netlist: Netlist) -> Netlist:
     gone[place] = True
     gone[place + np.where(taken, 2, 1)] = True
     return _without(dataclasses.replace(netlist, op=op), gone)
+
+
+def _fold_tables(netlist: Netlist) -> Netlist:
+    rows = np.flatnonzero(netlist.op == Op.TABLE)
+    place = netlist.first[rows]
+    x = netlist.arg[place]
+    bit = (netlist.lo[x] == 0) & (netlist.hi[x] == 1) & (netlist.shift[place] == 0)
+    rows = rows[bit]
+    begin = np.cumsum([0, *(len(t) for t in netlist.tables)])[netlist.imm[rows]] - netlist.aux[rows]
+    entries = np.concatenate([np.zeros(0, np.int64), *netlist.tables])
+    rows = rows[(entries[begin] == 0) & (entries[begin + 1] == 1)]
+    op, imm, aux = netlist.op.copy(), netlist.imm.copy(), netlist.aux.copy()
+    op[rows], imm[rows], aux[rows] = Op.SUM, 0, 0
+    return dataclasses.replace(netlist, op=op, imm=imm, aux=aux)
 
 
 def _fold_operands(netlist: Netlist) -> Netlist:

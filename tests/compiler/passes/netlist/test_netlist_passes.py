@@ -68,6 +68,16 @@ def test_constants_fold_into_rows_sums_and_selects() -> None:
                          "%4 = sum %0<<1 - 12 : -12..-6", "%5 = sum %4<<1 : -24..-12", "%6 = const 35"]
 
 
+def test_a_table_that_hands_on_its_bit_is_a_wire() -> None:
+    b = builder()
+    x, y = b.input("x", [0, 0], [1, 2]), b.const(1)
+    b.output("y", np.concatenate([b.table(x[0], [[7, 0, 1, 2]], -1), b.table(x[0], [[1, 0]], 0), b.table(x[0], [[0, 2]], 0),
+                                  b.table(x[0], [[0, 9, 1]], 0, shift=1), b.table(x[1], [[0, 1, 2]], 0), b.table(y, [[0, 1]], 0)]))
+    new, _ = fold_constants(b.build())
+    assert body(new)[-6:] == ["%3 = sum %0 : 0..1", "%4 = table 1 [%0 - 0] : 0..1", "%5 = table 2 [%0 - 0] : 0..2",
+                              "%6 = table 3 [%0<<1 - 0] : 0..9", "%7 = table 4 [%1 - 0] : 0..2", "%8 = const 1"]
+
+
 def sunk(b: NetlistBuilder, output: np.ndarray) -> list[str]:
     b.output("y", output)
     return [line.split(" = ")[1] for line in body(sink_constants(b.build())[0]) if "sum" in line]
