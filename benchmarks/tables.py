@@ -63,7 +63,7 @@ def with_tables(digits: list[Digit], weight: Ints, width: int) -> int:
             group = order[k:k + BITS // width]
             cost, size, least = table(tuple(int(w) for w in weight[group, out]), width)
             terms = sum(len(own[i]) for i in group)
-            if rough_luts(terms, width * terms) - rough_luts(1, size) > cost:
+            if rough_luts(terms, width * terms, size) - rough_luts(1, size, size) > cost:
                 used, constant[out] = used + cost, constant[out] + least
                 left.append((out, len(most), 0, False))
                 most.append((1 << size) - 1)
