@@ -24,7 +24,7 @@ pairs; Vivado finds the adder by itself where it is a plain sum.
 
 {table}
 
-Models that no other compiler was measured on here:
+Models and clocks that no other compiler was measured on here:
 
 {alone}
 
@@ -50,10 +50,10 @@ def table(rows: list[Row]) -> str:
 
 
 def alone(rows: list[Row]) -> str:
-    """The same for models that only gatewright was measured on."""
-    compared = {row["model"] for row in rows if row["tool"] != "gatewright"}
+    """The same for what only gatewright was measured on."""
+    shown = {label for label, _ in compared(rows)}
     return "\n".join([HEAD, *(line(label, row, row) for label, members in groups(rows) for row in members
-                              if row["model"] not in compared)])
+                              if label not in shown and row["tool"] == "gatewright")])
 
 
 def line(label: str, row: Row, ours: Row) -> str:

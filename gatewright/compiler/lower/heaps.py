@@ -58,7 +58,7 @@ def heaps(b: NetlistBuilder, terms: Terms, sums: int, wanted: Wanted | None = No
     """
     plan = _planned(b, terms, sums, wanted, _TRIES[b.effort])
     terms, late = plan.terms, plan.late
-    rows, bias, depth = _built(b, terms, _without(plan.chains, late, len(terms.row)), plan, wanted)
+    rows, bias, depth = _built(b, plan, _without(plan.chains, late, len(terms.row)), wanted)
     if late.any():
         index = np.cumsum(late) - 1
         left = terms[late[terms.out]]
@@ -110,10 +110,9 @@ def _without(chains: Chains, late: Bools, terms: int) -> Chains:
                   chains.last[kept], np.where(late, 0, chains.luts))
 
 
-def _built(b: NetlistBuilder, terms: Terms, chains: Chains, plan: _Planned, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
+def _built(b: NetlistBuilder, plan: _Planned, chains: Chains, wanted: Wanted | None) -> tuple[Rows, Ints, Ints]:
     """The chains' rows, level by level."""
-    sums, bias = len(plan.bias), plan.bias
-    count = len(terms.row)
+    terms, sums, count = plan.terms, len(plan.bias), len(plan.terms.row)
     row = np.concatenate([terms.row, np.zeros(len(chains.out), np.int64)])
     place = np.concatenate([terms.shift, chains.place])
     negative = np.concatenate([terms.negative, np.zeros(len(chains.out), np.bool_)])
@@ -121,7 +120,7 @@ def _built(b: NetlistBuilder, terms: Terms, chains: Chains, plan: _Planned, want
     fixed = chains.source == CONSTANT
     np.add.at(ones, chains.chain[fixed], np.int64(1) << chains.column[fixed] - chains.place[chains.chain[fixed]])
     chain, source, begin, end = _slices(chains, place)
-    rows, depth, bias = np.full(sums, -1), np.zeros(sums, np.int64), bias.copy()
+    rows, depth, bias = np.full(sums, -1), np.zeros(sums, np.int64), plan.bias.copy()
     for level, last in sorted(set(zip(chains.level.tolist(), chains.last.tolist(), strict=True))):
         which = np.flatnonzero((chains.level == level) & (chains.last == last))
         index = np.full(len(chains.out), -1)
