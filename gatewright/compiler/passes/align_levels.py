@@ -14,13 +14,16 @@ import numpy as np
 
 from gatewright.compiler.passes.absorb_bias import common, layer_in_front, per_output, with_bias
 from gatewright.compiler.passes.base import PassResult
-from gatewright.ir.fixed import Ints, trailing_zeros
+from gatewright.ir.fixed import MAX_WIDTH, Ints, trailing_zeros
 from gatewright.ir.graph import Graph, Op
 from gatewright.ir.netlist import widths
 from gatewright.ir.ops import Conv, Dense, Table, Thresholds
 
 MOST_LEVELS = 64
 """Where there are more, that one of them is cheaper is next to nothing."""
+
+NEVER = 1 << 40
+"""The price of sums that are too wide for a code."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,31 @@ class AlignLevels:
 
 def one_step(op: Table, source: Op) -> Op:
     """The table as one threshold, or as it is where an element takes other than two neighbouring values, or changes more than once."""
-    lo, hi = source.type.lo[..., None], source.type.hi[..., None]
-    codes = np.clip(op.first + np.arange(op.values.shape[-1] + 1), lo, hi)
-    values = np.take_along_axis(np.broadcast_to(op.values, (*op.type.shape, op.values.shape[-1])), codes - op.first, axis=-1)
-    change = np.diff(values, axis=-1)
-    if (np.abs(change).sum(axis=-1) > 1).any():
+    if (op.type.hi - op.type.lo > 1).any():
         return op
-    step, before = change.sum(axis=-1), np.abs(change).argmax(axis=-1)[..., None]
-    at = np.where(step == 0, source.type.hi, np.take_along_axis(codes, before, axis=-1)[..., 0]) + 1
-    return Thresholds(name=op.name, inputs=op.inputs, node=op.node, type=op.type, sign=common(np.where(step < 0, -1, 1)),
-                      levels=np.where(step < 0, 1 - at, at)[..., None], base=common(values.min(axis=-1)))
+    count = op.values.shape[-1]
+    changed = np.where(np.diff(op.values, axis=-1) != 0, np.arange(1, count), count)
+    nearest = np.minimum.accumulate(changed[..., ::-1], axis=-1)[..., ::-1]
+    following = np.concatenate([nearest, np.full((*op.values.shape[:-1], 1), count)], axis=-1)  # entry that differs from the one before it
+
+    def of(table: Ints, entry: Ints) -> Ints:
+        wide = np.broadcast_to(table, (*op.type.shape, count))
+        return np.take_along_axis(wide, np.minimum(entry, count - 1)[..., None], axis=-1)[..., 0]
+
+    first, last = source.type.lo - op.first, source.type.hi - op.first
+    at = of(following, first)
+    if (of(following, at)[at <= last] <= last[at <= last]).any():
+        return op
+    before, behind = of(op.values, first), of(op.values, last)
+    falls, at = behind < before, np.minimum(at, last + 1) + op.first
+    return Thresholds(name=op.name, inputs=op.inputs, node=op.node, type=op.type, sign=common(np.where(falls, -1, 1)),
+                      levels=np.where(falls, 1 - at, at)[..., None], base=common(np.minimum(before, behind)))
 
 
 def turned(op: Thresholds, source: Dense | Conv, operands: list[Op]) -> tuple[Dense | Conv, Thresholds]:
     """The layer with the opposite weights where its one level falls: a sum flips its operands for nothing, and the bit is no inverter."""
     sign = per_output(source, np.broadcast_to(op.sign, op.type.shape))
-    if sign is None or op.levels.shape[-1] > 1 or (sign > 0).all():
+    if sign is None or op.levels.shape[-1] != 1 or (sign > 0).all() or widths(-source.type.hi, -source.type.lo).max() > MAX_WIDTH:
         return source, op
     factor = sign.reshape(-1, *(1,) * (source.weight.ndim - 1)) if isinstance(source, Conv) else sign
     layer = with_bias(replace(source, weight=source.weight * factor), source.bias * sign, operands)
@@ -108,4 +120,5 @@ def price(lo: Ints, hi: Ints, level: Ints, reached: Ints) -> Ints:
     bit may be the carry out of the others' chain."""
     width = widths(lo, hi)
     inputs = np.maximum(width - trailing_zeros(level), 1)
-    return np.asarray(2 * (width + (reached * ((inputs + 3) // 5)).sum(axis=0)) - (lo >= 0))
+    luts = 2 * (width + (reached * ((inputs + 3) // 5)).sum(axis=0)) - (lo >= 0)
+    return np.where(width > MAX_WIDTH, NEVER, luts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from graphs import given, graph, lines, lowered_alike, retyped, same_bits
@@ -17,6 +19,9 @@ from gatewright.ir.netlist import Op as Row
 X = given("x", "[2]", "-8..7")
 DENSE = '%d = dense(%x) {weight = [[1, -2, 0], [3, 1, 1]], bias = [0, 5, 1]} : [3] 0..0 frac 0 @ "dense"'
 """Ranges [-32, -17, -7]..[28, 28, 8]."""
+WIDE = given("x", "[2]", f"{-1 << 60}..{(1 << 60) - 1}")
+SUM = '%d = dense(%x) {weight = [[1], [1]], bias = [0]} : [1] 0..0 frac 0 @ "dense"'
+"""62 bits, as wide as codes can be."""
 
 
 def thresholds(levels: str, sign: str = "1", base: str = "0", name: str = "q") -> str:
@@ -65,7 +70,11 @@ def test_a_level_becomes_the_highest_bit_or_the_sign(text: str, bias: str, left:
     (X, DENSE, table([[int(-9 <= x < 9) for x in range(-32, 29)]])),
     (given("x", "[2, 2]", "-8..7"), DENSE.replace("[3] 0", "[2, 3] 0"), thresholds("[[[3]], [[4]]]").replace("[3] 0", "[2, 3] 0")),
     (X, thresholds("[[3], [4]]").replace("%d", "%x").replace("[3] 0", "[2] 0")),
-], ids=["aligned", "output", "two users", "step of two", "two steps", "differs by row", "no layer"])
+    (X, DENSE, thresholds("[]", sign="-1")),
+    (WIDE, SUM, thresholds("[5]").replace("[3] 0", "[1] 0")),
+    (WIDE, SUM, thresholds("[5]", sign="-1").replace("[3] 0", "[1] 0")),
+], ids=["aligned", "output", "two users", "step of two", "two steps", "differs by row", "no layer", "no levels", "would be too wide",
+        "would be too wide with the opposite weights"])
 def test_it_stays_where_it_is(text: tuple[str, ...]) -> None:
     old, g, gone = aligned(*text)
     assert lines(g) == lines(old)
@@ -89,6 +98,19 @@ def test_leading_axes_share_the_bias() -> None:
                          thresholds("[[3], [4], [1]]").replace("[3] 0", "[2, 3] 0"))
     assert "bias = [61, 33, 8]" in lines(g)[1]
     assert list(gone) == ["d"]
+
+
+def test_a_long_table_takes_no_more_room_for_many_elements() -> None:
+    values = [int(x >= 7) for x in range(-4096, 4096)]
+    old = retyped(graph(given("x", "[500, 1]", "-1024..1023"), DENSE.replace("[[1, -2, 0], [3, 1, 1]]", "[[4, -2, 1]]").replace(
+        "[3] 0", "[500, 3] 0"), f'%q = table(%d) {{first = -4096, values = {values}}} : [500, 3] 0..0 frac 0 @ "quant"'))
+    tracemalloc.start()
+    new = AlignLevels().run(old).graph
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert new.ops[-1].kind == "thresholds"
+    assert peak < 50e6
+    same_bits(old, new, 50)
 
 
 def test_the_bits_of_such_neurons_are_wires() -> None:
