@@ -24,7 +24,7 @@ from gatewright.ir.offsets import offsets
 
 MAX_NODES = 1 << 21
 MAX_PAIRS = 30_000_000
-"""Pairs of digits that are counted at most; larger problems are left unshared."""
+"""Pairs of digits that are counted at most, of one sum (by `pairs`) or of one node (by `patterns`); larger problems do without."""
 
 LARGE = 3_000_000
 """Pairs of digits from which on a search is costly: such problems get one plan, whatever the effort."""
@@ -116,10 +116,16 @@ def share(out: Ints, node: Ints, shift: Ints, negative: Bools, sums: int, reach:
     count = np.bincount(out, minlength=sums)
     state: tuple[Any, ...] = (out, node, shift, negative.astype(np.int64), reach.astype(np.float64), np.ones(len(reach)),
                               places(np.maximum(count, 1), arity) * float(arity) ** slack)
-    if int((count * (count - 1) // 2).sum()) <= MAX_PAIRS and len(reach) + len(out) < MAX_NODES and len(out):
+    few = {"pairs": _pairs_of(count) <= MAX_PAIRS, "patterns": _pairs_of(np.bincount(node)) <= MAX_PAIRS}
+    if few["pairs"] and len(reach) + len(out) < MAX_NODES and len(out):
         for search, least in plan.steps:
-            state = {"pairs": pairs, "patterns": patterns}[search](*state, arity, least, plan.seed)
+            if few[search]:
+                state = {"pairs": pairs, "patterns": patterns}[search](*state, arity, least, plan.seed)
     return Shared(len(reach), state)
+
+
+def _pairs_of(count: Ints) -> int:
+    return int((count * (count - 1) // 2).sum())
 
 
 def refined(shared: Shared, lo: Ints, hi: Ints, arity: int, effort: int, heaps: bool) -> Shared:

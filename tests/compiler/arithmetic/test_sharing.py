@@ -247,3 +247,11 @@ def test_too_many_pairs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     result = shared(weight)
     assert result.nodes == 0
     assert (linear_forms(result, 6, 6) == weight).all()
+
+
+def test_too_many_digits_of_one_operand_are_not_searched_for_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two operands of 40 sums: few pairs in every sum, but many sums to compare with one another."""
+    weight = matrix(2, 40, 6, 3)
+    assert all(shared(weight, plan=PLANS[name]).nodes for name in PLANS)
+    monkeypatch.setattr(sharing, "MAX_PAIRS", 1000)
+    assert [bool(shared(weight, plan=PLANS[name]).nodes) for name in PLANS] == [True, False, True, True]
