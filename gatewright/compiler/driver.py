@@ -144,14 +144,16 @@ def _netlist(graph: Graph, part: Part, effort: int, correspondence: Corresponden
 def software_design(design: Design, graph: Graph, options: Options) -> Design:
     """The same function, for processors and C++ compilers: sums of signed numbers, no slices, and one stage. Raises InternalError where the
     proof, or one of the check vectors, finds it different from the Graph."""
-    netlist, places, _ = _netlist(graph, load_part(options.part), options.effort, Correspondence({}, {}, {}), lambda step, ir: None,
-                                  signed=True)
+    part = load_part(options.part)
+    netlist, places, _ = _netlist(graph, part, options.effort, Correspondence({}, {}, {}), lambda step, ir: None, signed=True)
     prove(graph, netlist, places)
     vectors = check_vectors(graph)
     expected, got = graph.evaluate(vectors), evaluate(netlist, {k: v.reshape(len(v), -1) for k, v in vectors.items()})
     for o in graph.outputs:
         if not np.array_equal(got[o.name], expected[o.value].reshape(got[o.name].shape)):
             raise InternalError(f"output '{o.name}' of the software's adder graph differs from the Graph")
+    if options.dsp:  # of the same products: HLS tools bind them as the Verilog does
+        netlist, _ = products_in_dsps(netlist, part, options.dsp)
     return Design.single(design.name, Kernel(netlist, np.zeros(len(netlist), np.int32)), design.inputs, design.outputs)
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import given, op
+from hls_graphs import design_of_graph, meant
 from netlists import design_of, random_inputs
 from yosys_child import run_yosys
 
 from gatewright.backends.part import DEFAULT_PART, load_part
 from gatewright.backends.verilog import emit, sources
+from gatewright.compiler.driver import software_design
 from gatewright.compiler.estimate.cost import row_costs
 from gatewright.compiler.estimate.estimate import estimate
+from gatewright.compiler.options import Options
 from gatewright.compiler.schedule.dsp import products_in_dsps
 from gatewright.errors import ToolMissing, UserError
 from gatewright.ir.netlist import IN_DSP, Netlist, NetlistBuilder, Op, verify
@@ -86,6 +90,15 @@ def test_synthesis_uses_as_many(part: str) -> None:
     assert found.critical_path_ns is not None
     assert found.critical_path_ns >= round(delay["clk_to_q"] + delay["net"] + delay["dsp"] + delay["net"] + delay["setup"], 3)
     assert synthesise(texts, "dut", load_part(part)).dsp == 0
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_the_design_of_the_hls_targets_has_the_same_products_in_blocks(limit: int) -> None:
+    g = meant(op("multiply(%a, %b) {}", given("a", "[3]", "-8..7"), given("b", "[3]", "[-2, -99, -400]..[1, 99, 400]")))
+    design = design_of_graph(g, limit)
+    software = software_design(design, g, Options(dsp=limit))
+    for netlist in (design.kernels[0].netlist, software.kernels[0].netlist):
+        assert (netlist.imm[netlist.op == Op.MUL] == IN_DSP).tolist() == [False, limit > 0, limit > 0]
 
 
 def test_the_rtl_has_the_same_bits(tmp_path: Path) -> None:
