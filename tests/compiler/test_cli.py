@@ -192,7 +192,7 @@ def test_inspect(digits: Path, tmp_path: Path, capsys: Capture) -> None:
     assert rows == {n["node"]: n for n in value(capsys, "inspect", digits)["nodes"]}
     assert rows["dense_1"]["op"] == "MatMul"
     assert rows["dense_1"]["supported"]
-    assert rows["dense_1"]["becomes"] == "dense: 64x16 constants of 3 bits as adder graph -> [16]fixed<10,5>"
+    assert rows["dense_1"]["becomes"] == "dense: 64x16 constants of 3 bits as adder graph -> [16]ufixed<10,5>"
     assert re.search(r"dense_1 +MatMul +yes", run(capsys, "inspect", DIGITS))
 
 
