@@ -6,18 +6,21 @@ balanced tree (`trees`), whichever takes fewer LUTs in all sums together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gatewright.compiler.arithmetic.chains import sum_luts
 from gatewright.compiler.arithmetic.digits import Bools, signed_digits
-from gatewright.compiler.arithmetic.sharing import Shared, count_trees, plans, refined, share
+from gatewright.compiler.arithmetic.sharing import Plan, Shared, count_trees, plans, refined, share
 from gatewright.compiler.lower.heaps import Trial, count_heaps, heaps
 from gatewright.compiler.lower.terms import Rows, Terms, Wanted
 from gatewright.compiler.lower.trees import signed_trees, trees
 from gatewright.compiler.passes.netlist.fuse_sums import fuse_sums
+from gatewright.errors import UserError
 from gatewright.ir.fixed import MAX_WIDTH, Ints
 from gatewright.ir.netlist import NetlistBuilder
 
@@ -43,7 +46,11 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     effort = b.effort if np.bincount(digits[0]).max(initial=0) > 1 else 0  # single digits share nothing
     low, high = b.lo[operands], b.hi[operands]
     tried = [share(*digits, len(imm), high - low, b.arity, plan) for plan in plans(effort, len(digits[0]), len(imm))]
-    wanted, forms = Wanted(imm, lo, hi), _forms(b, tried[0])
+    wanted, wide = Wanted(imm, lo, hi), _is_wide(tried[0])
+    forms = _forms(b, wide)
+    if wide:
+        unshared = share(*digits, len(imm), high - low, b.arity, Plan(()))
+        return _build(b, operands, *_narrow(b, operands, [*tried, unshared], wanted, forms))
     if not effort:
         return _build(b, operands, tried[0], wanted, signed_trees if b.signed else trees)
 
@@ -65,13 +72,30 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     return _build(b, operands, best, wanted, form)
 
 
-def _forms(b: NetlistBuilder, shared: Shared) -> tuple[Form[NetlistBuilder], ...]:
-    """The forms that sums can have, the likely best one first: heaps where a part adds three, and no number comes near the widest ones."""
+def _is_wide(shared: Shared) -> bool:
+    """Whether numbers come near the widest ones, so that some orders of additions, but not all, have too wide ones in between."""
+    reach = np.log2(shared.reach[shared.node] + 1) + shared.shift
+    return bool(reach.max(initial=0) + np.log2(np.bincount(shared.out).max(initial=1)) >= MAX_WIDTH - 8)
+
+
+def _forms(b: NetlistBuilder, wide: bool) -> tuple[Form[NetlistBuilder], ...]:
+    """The forms that sums can have, the likely best one first: heaps where a part adds three."""
     if b.signed:
         return (signed_trees,)
-    reach = np.log2(shared.reach[shared.node] + 1) + shared.shift
-    widest = reach.max(initial=0) + np.log2(np.bincount(shared.out).max(initial=1))
-    return (heaps, trees, signed_trees) if b.arity == 3 and widest < MAX_WIDTH - 8 else (trees, signed_trees)
+    return (heaps, trees, signed_trees) if b.arity == 3 and not wide else (trees, signed_trees)
+
+
+def _narrow(b: NetlistBuilder, operands: Ints, tried: list[Shared], wanted: Wanted,
+            forms: tuple[Form[NetlistBuilder], ...]) -> tuple[Shared, Wanted, Form[NetlistBuilder]]:
+    """The cheapest that has no too wide numbers in between; where all have, the first."""
+    def luts(choice: tuple[Shared, Form[NetlistBuilder]]) -> float:
+        try:
+            return _luts(b, operands, choice[0], wanted, choice[1])
+        except UserError:
+            return math.inf
+
+    shared, form = min(product(tried, forms), key=luts)
+    return shared, wanted, form
 
 
 def _digits(out: Ints, row: Ints, weight: Ints) -> tuple[Ints, tuple[Ints, Ints, Ints, Bools]]:

@@ -93,9 +93,10 @@ def test_weighted_sums_of_random_matrices(seed: int, arity: int, effort: int) ->
 
 
 WIDE = [([(-(1 << 59) - 1, (1 << 59) - 1)] * 3, [1, 1, 1], 0, 3), ([(0, 7)] * 2, [3, 5], (1 << 61) - 60, 3),
-        ([(0, (1 << 58) - 1), (-1 << 57, 0)], [-3, 3], 1 << 59, 2)]
-"""Ranges of operands, weights, constant and operands of an addition, near the widest numbers that there are."""
-TOO_WIDE = [([(-1 << 59, (1 << 59) - 1), (-1, 0), (-4, -1)], [-3, 3, 3], 0, 3), ([(-4, 3), (-3 << 58, 0)], [-3, 3], 1 << 60, 2)]
+        ([(0, (1 << 58) - 1), (-1 << 57, 0)], [-3, 3], 1 << 59, 2), ([(-1 << 59, (1 << 59) - 1), (-1, 0), (-4, -1)], [-3, 3, 3], 0, 3)]
+"""Ranges of operands, weights, constant and operands of an addition, near the widest numbers that there are: of the last one's orders of
+additions some have too wide numbers in between."""
+TOO_WIDE = [([(-4, 3), (-3 << 58, 0)], [-3, 3], 1 << 60, 2)]
 """Sums that fit by a bit or two, but not on the way."""
 
 
