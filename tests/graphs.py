@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gatewright.compiler.lower import lower
+from gatewright.compiler.passes.base import GraphPass
 from gatewright.ir import netlist as netlists
 from gatewright.ir.graph import Codes, Graph, Op, typed, verify
 from gatewright.ir.netlist_eval import evaluate_rows
@@ -85,6 +86,15 @@ def same_bits(old: Graph, new: Graph, most: int = 4000) -> None:
     assert [o.name for o in old.outputs] == [o.name for o in new.outputs]
     for a, b in zip(old.outputs, new.outputs, strict=True):
         assert np.array_equal(before[a.value], after[b.value]), f"output {a.name} differs"
+
+
+def passed(graph_pass: GraphPass, *text: str) -> tuple[Graph, Graph, dict[str, str]]:
+    """The graph of these lines, what a pass makes of it, with the same bits in rows, too, and what has gone."""
+    old = retyped(graph(*text))
+    result = graph_pass.run(old)
+    same_bits(old, result.graph)
+    lowered_alike(result.graph, 500)
+    return old, result.graph, dict(result.gone)
 
 
 def lowered_alike(g: Graph, most: int = 4000) -> None:

@@ -5,7 +5,7 @@ column and the carries (backends/add3.py says which heaps fit). It may take the 
 one, so that its columns are full; a tree of whole terms leaves about a fifth of the places empty. Which chain is built next is decided
 as in a Dadda tree ("Some schemes for parallel multipliers", 1965): enough of them that the levels that are left suffice, those first
 that remove most bits per LUT, as Parandeh-Afshar, Brisk and Ienne choose counters ("Efficient synthesis of compressor trees on FPGAs",
-2008), and of long chains those that have few of these. That is tried several times, by other rules and with noise.
+2008), or, so that chains are long and few, per LUT and a few more. That is tried several times, by such rules and with noise.
 """
 
 from __future__ import annotations

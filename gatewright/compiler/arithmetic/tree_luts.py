@@ -1,4 +1,4 @@
-"""LUTs of one sum as `lower/sums.py: trees` builds it, for searches that ask a million times: compiled, no rows are made."""
+"""LUTs of one sum as `lower/trees.py` builds it, for searches that ask a million times: compiled, no rows are made."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 from typing import Any, TypeVar
 
@@ -54,6 +55,7 @@ def weighted_sums(b: NetlistBuilder, out: Any, row: Any, weight: Any, imm: Any, 
     if not effort:
         return _build(b, operands, tried[0], wanted, signed_trees if b.signed else trees)
 
+    @cache
     def looked_at(shared: Shared) -> Trial:
         _build(trial := Trial(low, high, b.arity), np.arange(len(operands)), shared, wanted, count_heaps)
         return trial

@@ -6,7 +6,7 @@ A constant mostly rides for free in one of the additions of a sum; behind them, 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -27,27 +27,41 @@ class AbsorbBias:
     name: ClassVar[str] = "absorb-bias"
 
     def run(self, graph: Graph) -> PassResult:
-        kept = {o.value for o in graph.outputs}
-        done: dict[str, Op] = {}
-        gone: dict[str, str] = {}
-        for op in graph.ops:
-            source = layer_in_front(op, done, graph, kept) if isinstance(op, Requant) else None
-            if isinstance(op, Requant) and source:
-                short = on_grid(op)
-                constant = taken(short)
-                add = per_output(source, constant)
-                if add is not None and add.any():
-                    done[source.name] = with_bias(source, source.bias + add, [done[i] for i in source.inputs])
-                    gone[source.name] = f"carries the constant of '{op.name}'"
-                    op = replace(short, mul=common(short.mul), add=common(short.add - short.mul * constant), shift=common(short.shift))
-            done[op.name] = op
-        meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
-        return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
+        return with_biases(graph, absorbed)
+
+
+def absorbed(op: Op, source: Dense | Conv, operands: list[Op]) -> tuple[Dense | Conv, Op] | None:
+    """The layer with the constant of its Requant, and that without it; None where there is none to be taken."""
+    if not isinstance(op, Requant):
+        return None
+    short = on_grid(op)
+    constant = taken(short)
+    add = per_output(source, constant)
+    if add is None or not add.any():
+        return None
+    return (with_bias(source, source.bias + add, operands),
+            replace(short, mul=common(short.mul), add=common(short.add - short.mul * constant), shift=common(short.shift)))
+
+
+def with_biases(graph: Graph, change: Callable[[Op, Dense | Conv, list[Op]], tuple[Dense | Conv, Op] | None]) -> PassResult:
+    """The graph with other biases. `change` is asked for every operation that alone reads a layer, with the layer and its operands, and
+    answers with both of them anew, or None."""
+    kept = {o.value for o in graph.outputs}
+    done: dict[str, Op] = {}
+    gone: dict[str, str] = {}
+    for op in graph.ops:
+        source = layer_in_front(op, done, graph, kept)
+        if source and (changed := change(op, source, [done[i] for i in source.inputs])):
+            done[source.name], op = changed
+            gone[source.name] = f"carries the constant of '{op.name}'"
+        done[op.name] = op
+    meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
+    return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
 
 
 def layer_in_front(op: Op, done: Mapping[str, Op], graph: Graph, kept: Container[str]) -> Dense | Conv | None:
     """The Dense or Conv whose elements are this operation's operands and nobody else's; `done`: the operations as they are by now."""
-    source = done.get(op.inputs[0])
+    source = done.get(op.inputs[0]) if op.inputs else None
     if not isinstance(source, Dense | Conv) or source.name in kept or len(graph.users[source.name]) > 1:
         return None
     return source if op.type.shape == source.type.shape else None

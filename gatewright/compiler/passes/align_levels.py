@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gatewright.compiler.passes.absorb_bias import common, layer_in_front, per_output, with_bias
+from gatewright.compiler.passes.absorb_bias import common, per_output, with_bias, with_biases
 from gatewright.compiler.passes.base import PassResult
 from gatewright.ir.fixed import MAX_WIDTH, Ints, trailing_zeros
 from gatewright.ir.graph import Graph, Op
@@ -34,23 +34,19 @@ class AlignLevels:
     name: ClassVar[str] = "align-levels"
 
     def run(self, graph: Graph) -> PassResult:
-        kept = {o.value for o in graph.outputs}
-        done: dict[str, Op] = {}
-        gone: dict[str, str] = {}
-        for op in graph.ops:
-            source = layer_in_front(op, done, graph, kept) if isinstance(op, Thresholds | Table) else None
-            steps = one_step(op, source) if isinstance(op, Table) and source else op
-            if source and isinstance(steps, Thresholds):
-                operands = [done[i] for i in source.inputs]
-                layer, steps = turned(steps, source, operands)
-                add = best_constant(steps, layer)
-                if add.any() or layer is not source:
-                    done[source.name] = with_bias(layer, layer.bias + add, operands)
-                    gone[source.name] = f"carries the constant of '{op.name}'"
-                    op = moved(steps, layer, add)
-            done[op.name] = op
-        meanings = {k: v for k, v in graph.meanings.items() if k not in gone}
-        return PassResult(replace(graph, meanings=meanings).with_ops(done.values()), gone=gone)
+        return with_biases(graph, aligned)
+
+
+def aligned(op: Op, source: Dense | Conv, operands: list[Op]) -> tuple[Dense | Conv, Op] | None:
+    """The layer with the bias for which its levels are cheapest, and these moved with it; None where they are so already."""
+    steps = one_step(op, source) if isinstance(op, Table) else op
+    if not isinstance(steps, Thresholds):
+        return None
+    layer, steps = turned(steps, source, operands)
+    add = best_constant(steps, layer)
+    if layer is source and not add.any():
+        return None
+    return with_bias(layer, layer.bias + add, operands), moved(steps, layer, add)
 
 
 def one_step(op: Table, source: Op) -> Op:

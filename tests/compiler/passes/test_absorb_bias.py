@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from graphs import given, graph, lines, lowered_alike, op, retyped, same_bits
+from graphs import given, lines, op, passed
 
 from gatewright.compiler.passes.absorb_bias import AbsorbBias, on_grid
 from gatewright.ir.graph import Graph
@@ -22,11 +22,7 @@ def requant(mul: str = "1", add: str = "[4, -1, 0]", shift: str = "2", name: str
 
 
 def absorbed(*text: str) -> tuple[Graph, Graph, dict[str, str]]:
-    old = retyped(graph(*text))
-    result = AbsorbBias().run(old)
-    same_bits(old, result.graph)
-    lowered_alike(result.graph, 500)
-    return old, result.graph, dict(result.gone)
+    return passed(AbsorbBias(), *text)
 
 
 @pytest.mark.parametrize(("add", "bias"), [("[4, -1, 0]", "[4, 4, 1]"), ("6", "[6, 11, 7]"), ("[7]", "[7, 12, 8]")])

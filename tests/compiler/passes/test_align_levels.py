@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from graphs import given, graph, lines, lowered_alike, retyped, same_bits
+from graphs import given, graph, lines, passed, retyped, same_bits
 
 from gatewright.backends.part import load_part
 from gatewright.compiler.estimate.cost import row_costs
@@ -38,11 +38,7 @@ def steps(*at: int, low: int = 0, high: int = 1) -> list[list[int]]:
 
 
 def aligned(*text: str) -> tuple[Graph, Graph, dict[str, str]]:
-    old = retyped(graph(*text))
-    result = AlignLevels().run(old)
-    same_bits(old, result.graph)
-    lowered_alike(result.graph, 500)
-    return old, result.graph, dict(result.gone)
+    return passed(AlignLevels(), *text)
 
 
 @pytest.mark.parametrize(("text", "bias", "left"), [
